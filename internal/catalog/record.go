@@ -1,0 +1,115 @@
+package catalog
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// Priority is the tier of a record. Lower values are answered first; Origin is
+// the record of a host's own name and never competes with aliases.
+type Priority uint8
+
+// The priorities, in the order in which tiers are tried.
+const (
+	Master Priority = iota + 1
+	Secondary
+	Backup
+	Origin
+)
+
+// String gives the word that tables show: Master, Secondary, Backup, Origin.
+func (p Priority) String() string {
+	switch p {
+	case Master:
+		return "Master"
+	case Secondary:
+		return "Secondary"
+	case Backup:
+		return "Backup"
+	case Origin:
+		return "Origin"
+	}
+	return fmt.Sprintf("Priority(%d)", uint8(p))
+}
+
+// ParsePriority reads master, secondary or backup in any case. Origin is not
+// among them: nobody writes it, a host's own name has it.
+func ParsePriority(s string) (Priority, error) {
+	switch strings.ToLower(s) {
+	case "master":
+		return Master, nil
+	case "secondary":
+		return Secondary, nil
+	case "backup":
+		return Backup, nil
+	}
+	return 0, fmt.Errorf("priority %q: expected master, secondary or backup", s)
+}
+
+// Duty is what a node's activity check last settled on for one of its aliases.
+type Duty uint8
+
+// The duties. DutyUndefined means that the alias has no activity check or that
+// the check has not settled yet.
+const (
+	DutyUndefined Duty = iota
+	DutyInactive
+	DutyActive
+)
+
+// String gives undefined, inactive or active.
+func (d Duty) String() string {
+	switch d {
+	case DutyInactive:
+		return "inactive"
+	case DutyActive:
+		return "active"
+	}
+	return "undefined"
+}
+
+// Owner names the node that published a record: the first address of its
+// `host:`. Only the owner changes its records.
+type Owner = netip.Addr
+
+// Key identifies a record within its owner's set.
+type Key struct {
+	Name string
+	Addr netip.Addr
+}
+
+// Record is one line of the table: a name, an address and what is known of it.
+// Records are values; a record inside a View is never changed.
+type Record struct {
+	// Name is in lower case and without the domain suffix.
+	Name string
+	Addr netip.Addr
+	// TTL in seconds, 0 … 2³¹−1 (RFC 2181 §8).
+	TTL      uint32
+	Priority Priority
+	// Weight is 1 … 65535; 0 for an origin, which has none.
+	Weight uint16
+	// Active records are answered; the owner's health check decides.
+	Active bool
+
+	// Duty is what the owner's activity check last settled on, Transition
+	// the number of the transition that led there (rising, per alias) and
+	// Acted the last transition whose hook has ended, however it ended. All
+	// addresses of one alias of one owner carry the same three.
+	Duty       Duty
+	Transition uint64
+	Acted      uint64
+
+	// unknown holds encoded fields of a later protocol, passed on as they came.
+	unknown string
+}
+
+// Key gives the record's identity within its owner's set.
+func (r Record) Key() Key { return Key{Name: r.Name, Addr: r.Addr} }
+
+// Entry is a record with its owner, as the indexes of a View hold it.
+type Entry struct {
+	Record
+	Owner Owner
+}

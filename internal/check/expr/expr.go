@@ -1,0 +1,4 @@
+package expr
+
+// Script is a parsed health-check expression.
+type Script struct{}

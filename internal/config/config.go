@@ -1,0 +1,115 @@
+package config
+
+import (
+	"log/slog"
+	"net/netip"
+	"regexp"
+	"time"
+
+	"murakumo/internal/catalog"
+	"murakumo/internal/check/expr"
+	"murakumo/internal/failover"
+)
+
+// Command is a program with its arguments, found and split when the file is
+// read; no shell ever sees it. Empty means that none was configured.
+type Command []string
+
+// Config is the whole configuration, checked: every value is in its range and
+// every reference leads somewhere.
+type Config struct {
+	Path string // the file it came from, for messages
+
+	AuthKeys       []string // the first encrypts, all decrypt; never empty
+	Bind           []netip.Addr
+	Port           uint16
+	InitialNodes   []string // host, host:port or [v6]:port, as written
+	Host           Host
+	Aliases        []Alias
+	MaxRecords     int
+	Resolvers      []netip.AddrPort
+	Socket         string
+	MaxIPNum       int
+	Domain         string // lower case, no dots at its ends; "" for none
+	DomainOwned    bool
+	NegativeTTL    time.Duration
+	AllowRecursion []netip.Prefix // nil: loopback, private and link-local
+	WorkingDir     string
+	Log            Log
+	Gossip         Gossip
+	Names, Addrs   Filter
+	HealthChecks   []HealthCheck
+	ActivityChecks []ActivityCheck
+	Notification   *Notification // nil: no mail
+	HookTimeout    time.Duration
+	OnStart        Command
+}
+
+// Host is the node itself; Addrs[0] is its identity in the cluster.
+type Host struct {
+	Addrs []netip.Addr
+	Name  string
+	TTL   uint32
+}
+
+// Alias is one further name of the host.
+type Alias struct {
+	Name     string
+	TTL      uint32
+	Priority catalog.Priority
+	Weight   uint16
+}
+
+// Log says where the log goes. Path "" is standard error.
+type Log struct {
+	Path  string
+	Level slog.Level
+	JSON  bool
+}
+
+// Gossip holds the cluster's timing.
+type Gossip struct {
+	Port           uint16
+	NodeLifetime   time.Duration
+	SendInterval   time.Duration
+	ReceiveTimeout time.Duration
+	PingInitNodes  bool
+	StartDelay     time.Duration
+}
+
+// Filter says which names or addresses are answered from the table.
+type Filter struct {
+	Includes, Excludes []*regexp.Regexp
+}
+
+// HealthCheck is one entry of health-check. Exactly one of Script and Command
+// is set.
+type HealthCheck struct {
+	Name         string
+	Rule         failover.HealthRule
+	Script       *expr.Script
+	Command      Command
+	OnActivate   Command
+	OnInactivate Command
+}
+
+// ActivityCheck is one entry of activity-check.
+type ActivityCheck struct {
+	Name         string
+	Rule         failover.DutyRule
+	OnActivate   Command
+	OnInactivate Command
+}
+
+// Notification is where mail goes and how.
+type Notification struct {
+	Host        string
+	Port        uint16
+	Helo        string
+	Account     string
+	Password    string
+	Sender      string
+	Recipients  []string
+	OpenTimeout time.Duration
+	ReadTimeout time.Duration
+}
