@@ -1,0 +1,135 @@
+package balance
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"murakumo/internal/catalog"
+)
+
+// tier makes entries of the given weights; the third octet pair of the address
+// is the entry's place, so that equal weights stay distinguishable.
+func tier(weights ...uint16) []*catalog.Entry {
+	var es []*catalog.Entry
+	for i, w := range weights {
+		es = append(es, &catalog.Entry{Record: catalog.Record{
+			Name: "web", Addr: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), Weight: w, Active: true,
+		}})
+	}
+	return es
+}
+
+// TestRandomShares draws often and compares each share with the law, at a
+// tolerance of five standard deviations: the seed is fixed, so this either
+// always passes or never.
+func TestRandomShares(t *testing.T) {
+	const draws = 40_000
+	tests := []struct {
+		name    string
+		weights []uint16
+	}{
+		{"equal", []uint16{100, 100, 100, 100}},
+		{"one to three", []uint16{1, 3}},
+		{"light first", []uint16{1, 10, 100}},
+		{"heavy first", []uint16{100, 10, 1}},
+		{"extremes", []uint16{65535, 65535, 1}},
+		{"origins have no weight and are equals", []uint16{0, 0, 0}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(1, 2))
+			es := tier(tt.weights...)
+			first := make(map[*catalog.Entry]int)
+			pair := make(map[[2]*catalog.Entry]int) // first and second
+			order := slices.Clone(es)
+			for range draws {
+				Random(order, len(order), rng)
+				first[order[0]]++
+				pair[[2]*catalog.Entry{order[0], order[1]}]++
+			}
+			var total float64
+			for _, e := range es {
+				total += float64(weight(e))
+			}
+			for i, e := range es {
+				p := float64(weight(e)) / total
+				near(t, fmt.Sprintf("entry %d first", i), first[e], p, draws)
+				for j, f := range es {
+					if i != j {
+						// Without replacement: the second is drawn
+						// from what is left.
+						q := p * float64(weight(f)) / (total - float64(weight(e)))
+						near(t, fmt.Sprintf("entry %d first and %d second", i, j), pair[[2]*catalog.Entry{e, f}], q, draws)
+					}
+				}
+			}
+		})
+	}
+}
+
+func near(t *testing.T, what string, got int, p float64, draws int) {
+	t.Helper()
+	want := p * float64(draws)
+	if tolerance := 5*math.Sqrt(want*(1-p)) + 1; math.Abs(float64(got)-want) > tolerance {
+		t.Errorf("%s: %d of %d draws, want %.0f ± %.0f", what, got, draws, want, tolerance)
+	}
+}
+
+// TestRandomIsPermutation: whatever the weights and the cut, nothing is lost
+// and nothing appears twice.
+func TestRandomIsPermutation(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		es := tier(rapid.SliceOfN(rapid.Uint16(), 0, 40).Draw(t, "weights")...)
+		n := rapid.IntRange(0, 50).Draw(t, "n")
+		seed := rapid.Uint64().Draw(t, "seed")
+		got := slices.Clone(es)
+		Random(got, n, rand.New(rand.NewPCG(seed, 0)))
+		slices.SortFunc(got, func(a, b *catalog.Entry) int { return a.Addr.Compare(b.Addr) })
+		if !slices.Equal(got, es) {
+			t.Fatalf("not a permutation: %v", got)
+		}
+	})
+}
+
+// TestRandomCut: cutting does not change the law, only the work. The same
+// draws give the same first places.
+func TestRandomCut(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		es := tier(rapid.SliceOfN(rapid.Uint16(), 1, 40).Draw(t, "weights")...)
+		n := rapid.IntRange(1, len(es)).Draw(t, "n")
+		seed := rapid.Uint64().Draw(t, "seed")
+		whole, cut := slices.Clone(es), slices.Clone(es)
+		Random(whole, len(es), rand.New(rand.NewPCG(seed, 0)))
+		Random(cut, n, rand.New(rand.NewPCG(seed, 0)))
+		if !slices.Equal(whole[:n], cut[:n]) {
+			t.Fatalf("first %d differ: %v, %v", n, whole[:n], cut[:n])
+		}
+	})
+}
+
+func TestRandomAllocatesNothing(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	es := tier(100, 100, 50, 50, 10, 10, 1, 1)
+	if n := testing.AllocsPerRun(100, func() { Random(es, 8, rng) }); n != 0 {
+		t.Errorf("%v allocations, want 0", n)
+	}
+}
+
+func BenchmarkRandom(b *testing.B) {
+	for _, n := range []int{1, 8, 100, 1000} {
+		b.Run(fmt.Sprintf("tier=%d", n), func(b *testing.B) {
+			rng := rand.New(rand.NewPCG(1, 2))
+			es := tier(slices.Repeat([]uint16{100}, n)...)
+			b.ReportAllocs()
+			for b.Loop() {
+				Random(es, 8, rng)
+			}
+		})
+	}
+}
