@@ -1,115 +1,277 @@
 package catalog
 
 import (
+	"cmp"
 	"iter"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 )
 
+// Status is what this node thinks of another one.
 type Status uint8
 
+// The statuses. Unknown is a node whose set came by way of others while nobody
+// has told yet how the node itself is.
 const (
 	Unknown Status = iota
 	Alive
-	Dead
-	Left
-	Removed
+	Dead    // silent for longer than the lifetime
+	Left    // said goodbye
+	Removed // taken out by an operator
 )
 
-func (s Status) String() string { panic("todo") }
+// String gives unknown, alive, dead, left or removed.
+func (s Status) String() string {
+	switch s {
+	case Alive:
+		return "alive"
+	case Dead:
+		return "dead"
+	case Left:
+		return "left"
+	case Removed:
+		return "removed"
+	}
+	return "unknown"
+}
 
-// Set: immutable.
-type Set struct{}
-
-func NewSet(o Owner) *Set                              { panic("todo") }
-func (s *Set) Owner() Owner                            { panic("todo") }
-func (s *Set) Version() uint64                         { panic("todo") }
-func (s *Set) Hash() uint64                            { panic("todo") }
-func (s *Set) Len() int                                { panic("todo") }
-func (s *Set) Get(k Key) (Record, bool)                { panic("todo") }
-func (s *Set) Records() iter.Seq[Record]               { panic("todo") } // sorted by name, address
-func (s *Set) Delta(from uint64) (*Delta, bool)        { panic("todo") }
-func (s *Set) Apply(d *Delta) (*Set, error)            { panic("todo") }
-func (s *Set) Encode() []byte                          { panic("todo") }
-func DecodeSet(b []byte, maxRecords int) (*Set, error) { panic("todo") }
-
-// Merge picks the set with the higher (version, hash).
-func Merge(a, b *Set) *Set { panic("todo") }
-
-type Delta struct{}
-
-func (d *Delta) Owner() Owner                              { panic("todo") }
-func (d *Delta) From() uint64                              { panic("todo") }
-func (d *Delta) To() uint64                                { panic("todo") }
-func (d *Delta) Encode() []byte                            { panic("todo") }
-func DecodeDelta(b []byte, maxRecords int) (*Delta, error) { panic("todo") }
-
+// Member is what this node holds of one node.
 type Member struct {
 	Owner  Owner
 	Status Status
-	Since  time.Time
-	Set    *Set // nil until one arrived
+	// Since is when the status last changed, by the clock of this host; zero
+	// for this node itself.
+	Since time.Time
+	// Set is nil until one arrived. It is visible while the status is Alive.
+	Set *Set
 }
 
-// Name is everything known of one name. Immutable.
-type Name struct {
-	Name    string
-	Entries []Entry // of owners that are alive; sorted by owner, then address
-	Hidden  []Entry // of owners that are dead, left, removed, or not yet seen alive
+func (m *Member) visible() bool { return m != nil && m.Status == Alive }
+
+func (m *Member) records() (t table[Key, item]) {
+	if m == nil || m.Set == nil {
+		return t
+	}
+	return m.Set.records
 }
 
-type View struct{}
+// View is the whole table at one moment. Views are immutable, and so is all
+// that they give out; reading takes no lock. A later view shares with an
+// earlier one whatever did not change.
+type View struct {
+	self    Owner
+	serial  uint64
+	members table[Owner, Member]
+	names   table[string, Name]
+	places  table[netip.Addr, place]
 
-func (v *View) Self() Owner                     { panic("todo") }
-func (v *View) Own() *Set                       { panic("todo") }
-func (v *View) Serial() uint64                  { panic("todo") }
-func (v *View) Name(name string) *Name          { panic("todo") } // nil: not ours
-func (v *View) Addr(a netip.Addr) []Entry       { panic("todo") } // visible ones
-func (v *View) Entries() iter.Seq[Entry]        { panic("todo") } // visible ones, no order
-func (v *View) Names() iter.Seq[*Name]          { panic("todo") }
-func (v *View) Member(o Owner) (Member, bool)   { panic("todo") }
-func (v *View) Members() iter.Seq[Member]       { panic("todo") }
-func (v *View) Superseded() <-chan struct{}     { panic("todo") }
-func (v *View) Diff(old *View) iter.Seq[Change] { panic("todo") }
+	superseded chan struct{}
+}
 
-// Change is one difference between two views.
+// Self gives this node.
+func (v *View) Self() Owner { return v.self }
+
+// Own gives the set of this node.
+func (v *View) Own() *Set { return v.members.get(v.self).Set }
+
+// Serial counts the views of one catalog.
+func (v *View) Serial() uint64 { return v.serial }
+
+// Superseded gives a channel that is closed when a later view has taken the
+// place of this one.
+func (v *View) Superseded() <-chan struct{} { return v.superseded }
+
+// Name gives what is known of a name in lower case, without the domain. It is
+// nil when no set has the name, not even a hidden one: the name is not ours.
+// Name does not allocate.
+func (v *View) Name(name string) *Name { return v.names.get(name) }
+
+// Names gives all names that are ours, in no order.
+func (v *View) Names() iter.Seq[*Name] {
+	return func(yield func(*Name) bool) {
+		for _, n := range v.names.all() {
+			if !yield(n) {
+				return
+			}
+		}
+	}
+}
+
+// Addr gives the visible entries with an address: origins first, then masters,
+// secondaries and backups, each sorted by name, then owner. The caller must not
+// change the slice. The first call after a change of the address sorts; others
+// do not allocate.
+func (v *View) Addr(a netip.Addr) []Entry {
+	p := v.places.get(a)
+	if p == nil {
+		return nil
+	}
+	return p.sorted()
+}
+
+// Entries gives all visible entries, in no order.
+func (v *View) Entries() iter.Seq[Entry] {
+	return func(yield func(Entry) bool) {
+		for _, n := range v.names.all() {
+			for _, e := range n.Entries {
+				if !yield(e) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Member gives what is held of a node.
+func (v *View) Member(o Owner) (Member, bool) {
+	if m := v.members.get(o); m != nil {
+		return *m, true
+	}
+	return Member{}, false
+}
+
+// Members gives all nodes, this one too, in no order.
+func (v *View) Members() iter.Seq[Member] {
+	return func(yield func(Member) bool) {
+		for _, m := range v.members.all() {
+			if !yield(*m) {
+				return
+			}
+		}
+	}
+}
+
+// Change is the difference in one record between two views.
 type Change struct {
 	Owner    Owner
-	Old, New *Record // nil: absent before, absent now
+	Old, New *Record // nil: not visible before, not visible now
 }
 
-type Options struct {
-	Self    Owner
-	Version uint64
-	Reserve func(upTo uint64)
+// Key gives the key of the record that changed.
+func (c Change) Key() Key {
+	if c.New != nil {
+		return c.New.Key()
+	}
+	return c.Old.Key()
 }
 
-type Catalog struct{}
+// Diff gives what changed among the visible records since an older view, sorted
+// by owner, name and address. Nil stands for an empty table. The cost is that
+// of the changes, not of the table.
+func (v *View) Diff(old *View) iter.Seq[Change] {
+	return func(yield func(Change) bool) {
+		var changes []Change
+		v.changedMembers(old, func(was, is *Member) {
+			var before, after table[Key, item]
+			if was.visible() {
+				before = was.records()
+			}
+			if is.visible() {
+				after = is.records()
+			}
+			owner := cmp.Or(was, is).Owner
+			after.diff(before, func(_ Key, was, is *item) bool {
+				c := Change{Owner: owner, Old: was.indexed(), New: is.indexed()}
+				if c.Old != nil && c.New != nil && *c.Old == *c.New || c.Old == nil && c.New == nil {
+					return true
+				}
+				changes = append(changes, c)
+				return true
+			})
+		})
+		slices.SortFunc(changes, func(a, b Change) int {
+			return cmp.Or(a.Owner.Compare(b.Owner), compareKeys(a.Key(), b.Key()))
+		})
+		for _, c := range changes {
+			if !yield(c) {
+				return
+			}
+		}
+	}
+}
 
-func New(o Options) *Catalog   { panic("todo") }
-func (c *Catalog) View() *View { panic("todo") }
+// MemberChange is the difference in one node between two views. The member that
+// is absent, before or now, is zero, so its status is Unknown.
+type MemberChange struct {
+	Owner    Owner
+	Old, New Member
+}
 
-type Edit struct{}
+// DiffMembers gives the nodes that came, went or changed their status since an
+// older view, sorted by owner. Nil stands for no members.
+func (v *View) DiffMembers(old *View) iter.Seq[MemberChange] {
+	return func(yield func(MemberChange) bool) {
+		var changes []MemberChange
+		v.changedMembers(old, func(was, is *Member) {
+			c := MemberChange{Owner: cmp.Or(was, is).Owner}
+			if was != nil {
+				c.Old = *was
+			}
+			if is != nil {
+				c.New = *is
+			}
+			if was == nil || is == nil || was.Status != is.Status {
+				changes = append(changes, c)
+			}
+		})
+		slices.SortFunc(changes, func(a, b MemberChange) int { return a.Owner.Compare(b.Owner) })
+		for _, c := range changes {
+			if !yield(c) {
+				return
+			}
+		}
+	}
+}
 
-func (e *Edit) Get(k Key) (Record, bool)    { panic("todo") }
-func (e *Edit) Records() iter.Seq[Record]   { panic("todo") }
-func (e *Edit) Put(r Record)                { panic("todo") }
-func (e *Edit) Delete(k Key)                { panic("todo") }
-func (e *Edit) ByName(name string) []Record { panic("todo") }
+func (v *View) changedMembers(old *View, fn func(was, is *Member)) {
+	if old == nil {
+		old = &View{}
+	}
+	v.members.diff(old.members, func(_ Owner, was, is *Member) bool {
+		fn(was, is)
+		return true
+	})
+}
 
-func (c *Catalog) Update(fn func(own *Edit)) *View { panic("todo") }
+// Name is everything known of one name. Names are immutable.
+type Name struct {
+	Name string
+	// Entries are those of owners that are alive, sorted by owner, then
+	// address. Two owners may publish one address.
+	Entries []Entry
+	// Hidden are those of owners that are dead, left, removed or not yet seen
+	// alive, in the same order.
+	Hidden []Entry
 
-type Outcome uint8
+	// others counts the records whose priority this node does not know. They
+	// make the name ours, no more.
+	others int
+}
 
-const (
-	Stale Outcome = iota // not newer than what we have
-	Replaced
-	SteppedPast // a newer set of our own: our version went past it
-	NeedFull    // a delta whose base we do not hold
-)
+// Own gives the entries of one owner that is alive, sorted by address. The
+// caller must not change the slice.
+func (n *Name) Own(o Owner) []Entry {
+	if n == nil {
+		return nil
+	}
+	byOwner := func(e Entry, o Owner) int { return e.Owner.Compare(o) }
+	i, _ := slices.BinarySearchFunc(n.Entries, o, byOwner)
+	j := i
+	for j < len(n.Entries) && n.Entries[j].Owner == o {
+		j++
+	}
+	return n.Entries[i:j:j]
+}
 
-func (c *Catalog) Merge(s *Set) Outcome                              { panic("todo") }
-func (c *Catalog) MergeDelta(d *Delta) Outcome                       { panic("todo") }
-func (c *Catalog) SetStatus(o Owner, s Status, now time.Time)        { panic("todo") }
-func (c *Catalog) Expire(now time.Time, after time.Duration) []Owner { panic("todo") }
-func (c *Catalog) Forget(o Owner)                                    { panic("todo") }
+// compareEntries is the order within a place.
+func compareEntries(a, b Entry) int {
+	rank := func(p Priority) Priority {
+		if p == Origin {
+			return 0
+		}
+		return p
+	}
+	return cmp.Or(cmp.Compare(rank(a.Priority), rank(b.Priority)), strings.Compare(a.Name, b.Name), a.Owner.Compare(b.Owner))
+}

@@ -1,0 +1,320 @@
+package catalog
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// versionBlock is how many versions are reserved at once: a busy owner writes
+// its state file once in a thousand changes, and a restart skips at most as
+// many numbers.
+const versionBlock = 1024
+
+// Options is what a catalog starts from.
+type Options struct {
+	// Self is this node. It must be a valid address, as Check demands it of
+	// records.
+	Self Owner
+	// Version is what Reserve was last called with, 0 on the first start. All
+	// versions up to it may have been published in an earlier life; the first
+	// change gets the one after it.
+	Version uint64
+	// Reserve, if not nil, is called before a version is published that is
+	// greater than any reserved so far. It must make upTo durable before it
+	// returns, as far as it can. Writers of the catalog wait for it, readers
+	// do not; it must not call the catalog.
+	Reserve func(upTo uint64)
+}
+
+// Catalog is the one place where the table changes. Its methods may be called
+// from many goroutines at once. Writers take turns; readers never wait.
+type Catalog struct {
+	view atomic.Pointer[View]
+
+	mu       sync.Mutex // held while the next view is made; guards reserved
+	reserved uint64     // versions up to this are durable
+	reserve  func(upTo uint64)
+}
+
+// New gives a catalog with an empty set of this node. It panics when o.Self is
+// no address that a node can have.
+func New(o Options) *Catalog {
+	if err := checkAddr(o.Self); err != nil {
+		panic(fmt.Sprintf("catalog: this node's own address: %v", err))
+	}
+	c := &Catalog{reserved: o.Version, reserve: o.Reserve}
+	own := NewSet(o.Self)
+	own.version = min(o.Version, MaxVersion)
+	v := &View{self: o.Self, superseded: make(chan struct{})}
+	v.replace(o.Self, &Member{Owner: o.Self, Status: Alive, Set: own})
+	c.view.Store(v)
+	return c
+}
+
+// View gives the table as it is now.
+func (c *Catalog) View() *View { return c.view.Load() }
+
+// publish makes a member's new state the next view. The caller holds mu.
+func (c *Catalog) publish(o Owner, m *Member) *View {
+	old := c.view.Load()
+	next := *old
+	next.serial++
+	next.superseded = make(chan struct{})
+	next.replace(o, m)
+	c.view.Store(&next)
+	close(old.superseded)
+	return &next
+}
+
+// publishOwn publishes a set of this node, after its version is durable.
+func (c *Catalog) publishOwn(v *View, own *Set) *View {
+	if own.version > c.reserved {
+		upTo := min(own.version, MaxVersion-versionBlock+1) + versionBlock - 1
+		if c.reserve != nil {
+			c.reserve(upTo)
+		}
+		c.reserved = upTo
+	}
+	m, _ := v.Member(v.self)
+	m.Set = own
+	return c.publish(v.self, &m)
+}
+
+// Edit is the set of this node while Update changes it.
+type Edit struct {
+	view *View
+	next Set
+	// touched are the keys that Put and Delete were called with.
+	touched map[Key]struct{}
+}
+
+// Get gives the record of a key.
+func (e *Edit) Get(k Key) (Record, bool) { return e.next.Get(k) }
+
+// Records gives all records as they are when it is called, sorted by name, then
+// address.
+func (e *Edit) Records() iter.Seq[Record] {
+	s := e.next
+	return s.Records()
+}
+
+// ByName gives the records of a name, sorted by address.
+func (e *Edit) ByName(name string) []Record {
+	var records []Record
+	for _, own := range e.view.Name(name).Own(e.next.owner) {
+		if _, touched := e.touched[own.Key()]; !touched {
+			records = append(records, own.Record)
+		}
+	}
+	for k := range e.touched {
+		if r, ok := e.Get(k); ok && k.Name == name {
+			records = append(records, r)
+		}
+	}
+	slices.SortFunc(records, func(a, b Record) int { return a.Addr.Compare(b.Addr) })
+	return records
+}
+
+// Put adds a record or replaces the one with its key. A record that peers would
+// refuse is not put, and the error says why: one such record would keep them
+// from taking the whole set.
+func (e *Edit) Put(r Record) error {
+	r.unknown = "" // what another owner's protocol added is not ours to say
+	if err := r.Check(); err != nil {
+		return err
+	}
+	if !r.Priority.known() {
+		return fmt.Errorf("record %s: priority %d is not known", r.Name, r.Priority)
+	}
+	if old := e.next.records.get(r.Key()); old != nil && old.Record == r {
+		return nil
+	}
+	e.touched[r.Key()] = struct{}{}
+	e.next.put(newItem(r))
+	return nil
+}
+
+// Delete takes a record out, if it is there.
+func (e *Edit) Delete(k Key) {
+	e.touched[k] = struct{}{}
+	e.next.drop(k)
+}
+
+// Update lets fn change the set of this node. All that fn changed becomes
+// visible at once, in one view and under a version raised by one; when nothing
+// is different in the end, neither changes. It returns the view with the
+// change. fn must not call the catalog, nor keep the Edit.
+func (c *Catalog) Update(fn func(own *Edit)) *View {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v := c.view.Load()
+	own := v.Own()
+	e := &Edit{view: v, next: *own, touched: map[Key]struct{}{}}
+	fn(e)
+	var keys []Key
+	for k := range e.touched {
+		was, is := own.records.get(k), e.next.records.get(k)
+		if was != is && (was == nil || is == nil || was.Record != is.Record) {
+			keys = append(keys, k)
+		}
+	}
+	if len(keys) == 0 {
+		return v
+	}
+	next := e.next
+	next.version = min(own.version, MaxVersion-1) + 1
+	next.history = own.history.added(own.version, next.version, keys)
+	return c.publishOwn(v, &next)
+}
+
+// Outcome is what became of a set or delta that arrived.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Stale       Outcome = iota // not newer than what we have
+	Replaced                   // it took the place of what we had
+	SteppedPast                // a newer set of our own: our version went past it
+	NeedFull                   // a delta whose base we do not hold, or not with this content: ask for the whole set
+)
+
+// String gives stale, replaced, stepped past or need full.
+func (o Outcome) String() string {
+	switch o {
+	case Replaced:
+		return "replaced"
+	case SteppedPast:
+		return "stepped past"
+	case NeedFull:
+		return "need full"
+	}
+	return "stale"
+}
+
+// Merge takes in a set that arrived. A set of another owner takes the place of
+// an older one; it stays hidden unless the owner is alive. A set in our own
+// name that is newer than ours, or as new with other content, is from an
+// earlier life of this node or from a second daemon with this address: our set
+// keeps its records and goes past that version.
+func (c *Catalog) Merge(s *Set) Outcome {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.merge(c.view.Load(), s)
+}
+
+func (c *Catalog) merge(v *View, s *Set) Outcome {
+	if s.owner == v.self {
+		return c.stepPast(v, s)
+	}
+	m, known := v.Member(s.owner)
+	if !known {
+		m.Owner = s.owner
+	}
+	held := m.Set
+	if held != nil {
+		if !s.newer(held.version, held.hash) {
+			return Stale
+		}
+		s = s.onto(held)
+	}
+	m.Set = s
+	c.publish(s.owner, &m)
+	return Replaced
+}
+
+func (c *Catalog) stepPast(v *View, theirs *Set) Outcome {
+	own := v.Own()
+	if theirs.version < own.version || theirs.version == own.version && theirs.hash == own.hash {
+		return Stale
+	}
+	if own.version == MaxVersion {
+		// There is no number past it. Ours stays as it is, and peers keep
+		// whichever of the two has the higher hash.
+		return Stale
+	}
+	c.publishOwn(v, own.past(theirs))
+	return SteppedPast
+}
+
+// MergeDelta takes in a delta that arrived, as Merge would take in the set that
+// it leads to.
+func (c *Catalog) MergeDelta(d *Delta) Outcome {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v := c.view.Load()
+	m, _ := v.Member(d.owner)
+	held := m.Set
+	if held == nil {
+		return NeedFull
+	}
+	if held.version > d.to || held.version == d.to && held.hash == d.hash {
+		return Stale
+	}
+	// At equal versions our own set has to step past also what loses by hash.
+	if held.version == d.to && held.hash > d.hash && d.owner != v.self {
+		return Stale
+	}
+	next, err := held.Apply(d)
+	if err != nil {
+		return NeedFull
+	}
+	if d.owner == v.self {
+		return c.stepPast(v, next)
+	}
+	m.Set = next
+	c.publish(d.owner, &m)
+	return Replaced
+}
+
+// SetStatus says how a node is, and since when by the clock of this host. A
+// node that becomes Alive shows the set that is held of it at once; one that
+// stops being Alive has it hidden at once. Nothing happens when the status is
+// what it was, and for this node itself, which is always Alive.
+func (c *Catalog) SetStatus(o Owner, s Status, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v := c.view.Load()
+	m, known := v.Member(o)
+	if o == v.self || known && m.Status == s {
+		return
+	}
+	m.Owner, m.Status, m.Since = o, s, now
+	c.publish(o, &m)
+}
+
+// Expire drops the members that have not been alive for a time, with their
+// sets, and gives them, sorted. For a member whose status nobody ever set, the
+// time begins with the first call.
+func (c *Catalog) Expire(now time.Time, after time.Duration) []Owner {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var expired []Owner
+	for m := range c.view.Load().Members() {
+		switch {
+		case m.Status == Alive:
+		case m.Since.IsZero():
+			m.Since = now
+			c.publish(m.Owner, &m)
+		case now.Sub(m.Since) >= after:
+			expired = append(expired, m.Owner)
+			c.publish(m.Owner, nil)
+		}
+	}
+	slices.SortFunc(expired, Owner.Compare)
+	return expired
+}
+
+// Forget drops a member with its set at once, whatever its status. This node
+// itself is never forgotten.
+func (c *Catalog) Forget(o Owner) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v := c.view.Load()
+	if _, known := v.Member(o); known && o != v.self {
+		c.publish(o, nil)
+	}
+}

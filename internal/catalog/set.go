@@ -1,0 +1,283 @@
+package catalog
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+)
+
+// Protocol is the number that this node writes into its own set.
+const Protocol = 1
+
+// MaxVersion is the greatest version of a set. An owner that raises it a
+// million times a second needs 292,000 years to come here; what lies above is
+// damage, and a decoder refuses it, so that no node stores it or passes it on.
+const MaxVersion = math.MaxInt64
+
+// Set is everything that one owner publishes, at one version. Sets are
+// immutable; changing one means making its successor, which shares all that
+// stayed.
+type Set struct {
+	owner    Owner
+	version  uint64
+	protocol uint32
+	unknown  string // encoded header fields of a later protocol
+	records  table[Key, item]
+	hash     uint64 // sum of the header's and all items'
+	history  history
+}
+
+// item is a record as a set holds it: with its hash, so that taking it out
+// again costs no hashing.
+type item struct {
+	Record
+	sum uint64
+}
+
+// NewSet gives the empty set of an owner, at version 0.
+func NewSet(o Owner) *Set {
+	s := &Set{owner: o, protocol: Protocol}
+	s.hash = headerSum(s.protocol, s.unknown)
+	return s
+}
+
+// Owner gives the node that publishes the set.
+func (s *Set) Owner() Owner { return s.owner }
+
+// Version rises with every change; only the owner raises it.
+func (s *Set) Version() uint64 { return s.version }
+
+// Protocol gives the number of the owner's protocol.
+func (s *Set) Protocol() uint32 { return s.protocol }
+
+// Hash is a digest of the content: all records and the header's fields, without
+// owner and version. It is the same on every node, also on one that does not
+// know all fields.
+func (s *Set) Hash() uint64 { return s.hash }
+
+// Len gives the number of records.
+func (s *Set) Len() int { return s.records.len() }
+
+// Get gives the record of a key. It does not allocate.
+func (s *Set) Get(k Key) (Record, bool) {
+	if it := s.records.get(k); it != nil {
+		return it.Record, true
+	}
+	return Record{}, false
+}
+
+// Records gives all records, sorted by name, then address.
+func (s *Set) Records() iter.Seq[Record] {
+	return func(yield func(Record) bool) {
+		for _, it := range s.sorted() {
+			if !yield(it.Record) {
+				return
+			}
+		}
+	}
+}
+
+func (s *Set) sorted() []*item {
+	items := make([]*item, 0, s.Len())
+	for _, it := range s.records.all() {
+		items = append(items, it)
+	}
+	slices.SortFunc(items, func(a, b *item) int { return compareKeys(a.Key(), b.Key()) })
+	return items
+}
+
+func compareKeys(a, b Key) int {
+	return cmp.Or(strings.Compare(a.Name, b.Name), a.Addr.Compare(b.Addr))
+}
+
+// Merge picks the newer of two sets of one owner: the higher version, and
+// between equal versions the higher hash, which is arbitrary but the same
+// everywhere. Nil stands for no set. Merging is commutative, associative and
+// idempotent, so it does not matter in which order or how often sets arrive.
+func Merge(a, b *Set) *Set {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	case a.owner != b.owner:
+		panic(fmt.Sprintf("catalog: merging the sets of two owners, %v and %v", a.owner, b.owner))
+	case b.newer(a.version, a.hash):
+		return b
+	}
+	return a
+}
+
+func (s *Set) newer(version, hash uint64) bool {
+	return s.version > version || s.version == version && s.hash > hash
+}
+
+// put and drop change a set that nobody else has seen yet.
+
+func (s *Set) put(it *item) {
+	k := it.Key()
+	if old := s.records.get(k); old != nil {
+		s.hash -= old.sum
+	}
+	s.hash += it.sum
+	s.records = s.records.set(k, it)
+}
+
+func (s *Set) drop(k Key) {
+	if old := s.records.get(k); old != nil {
+		s.hash -= old.sum
+		s.records = s.records.delete(k)
+	}
+}
+
+func (s *Set) head(protocol uint32, unknown string) {
+	s.hash += headerSum(protocol, unknown) - headerSum(s.protocol, s.unknown)
+	s.protocol, s.unknown = protocol, unknown
+}
+
+// onto gives a set with s's version and content that shares with held, an older
+// set of the same owner, all records that are the same in both, and remembers
+// the way from held to s. So a set that arrived whole costs its readers, and
+// the peers who ask this node for it, no more than the records that differ.
+func (s *Set) onto(held *Set) *Set {
+	next := *s
+	next.records = held.records
+	keys := s.changed(held)
+	for _, k := range keys {
+		if it := s.records.get(k); it != nil {
+			next.records = next.records.set(k, it)
+		} else {
+			next.records = next.records.delete(k)
+		}
+	}
+	next.history = held.history.added(held.version, s.version, keys)
+	return &next
+}
+
+// changed gives the keys whose records differ between two sets.
+func (s *Set) changed(old *Set) []Key {
+	var keys []Key
+	s.records.diff(old.records, func(k Key, was, is *item) bool {
+		if was == nil || is == nil || was.Record != is.Record {
+			keys = append(keys, k)
+		}
+		return true
+	})
+	return keys
+}
+
+// past gives the successor of our own set after a peer showed theirs, a set in
+// our name that is not older than ours: our records, at a version above theirs.
+// It happens when the state folder was lost, or when two daemons use one
+// address. Transition numbers must rise even then, since hooks and peers
+// compare them: a name in both sets takes over theirs where they are higher.
+func (s *Set) past(theirs *Set) *Set {
+	type numbers struct{ transition, acted uint64 }
+	seen := map[string]numbers{}
+	for k, it := range theirs.records.all() {
+		n := seen[k.Name]
+		seen[k.Name] = numbers{max(n.transition, it.Transition), max(n.acted, it.Acted)}
+	}
+	next := *s
+	for _, it := range s.records.all() {
+		n := seen[it.Name]
+		r := it.Record
+		r.Transition = max(r.Transition, n.transition)
+		r.Acted = max(r.Acted, n.acted)
+		if r != it.Record {
+			next.put(newItem(r))
+		}
+	}
+	next.version = min(theirs.version, MaxVersion-1) + 1
+	// Peers hold theirs: the way from there is what they will ask for.
+	next.history = history{}.added(theirs.version, next.version, next.changed(theirs))
+	return &next
+}
+
+// Delta is what leads from one version of a set to a later one. Deltas are
+// immutable.
+type Delta struct {
+	owner    Owner
+	from, to uint64
+	protocol uint32
+	unknown  string
+	puts     []*item // sorted by key
+	deletes  []Key   // sorted
+	length   int     // records in the resulting set
+	hash     uint64  // of the resulting set
+}
+
+// Owner gives the owner of the set that the delta belongs to.
+func (d *Delta) Owner() Owner { return d.owner }
+
+// From gives the version that the delta starts from.
+func (d *Delta) From() uint64 { return d.from }
+
+// To gives the version that the delta leads to; it is greater than From.
+func (d *Delta) To() uint64 { return d.to }
+
+// Hash gives the hash of the set that the delta leads to.
+func (d *Delta) Hash() uint64 { return d.hash }
+
+// Delta gives what changed since a version. It is false when this node does not
+// know that: the version is too long ago, none that it ever saw, or not older
+// than the set. The whole set is the answer then. Not only the owner can give
+// deltas, but every node that followed its changes.
+func (s *Set) Delta(from uint64) (*Delta, bool) {
+	keys, ok := s.history.since(from)
+	if !ok {
+		return nil, false
+	}
+	d := &Delta{
+		owner: s.owner, from: from, to: s.version,
+		protocol: s.protocol, unknown: s.unknown,
+		length: s.Len(), hash: s.hash,
+	}
+	for _, k := range slices.SortedFunc(maps.Keys(keys), compareKeys) {
+		if it := s.records.get(k); it != nil {
+			d.puts = append(d.puts, it)
+		} else {
+			d.deletes = append(d.deletes, k)
+		}
+	}
+	return d, true
+}
+
+// Errors of Apply. After either the whole set has to be asked for.
+var (
+	ErrOtherBase = errors.New("the delta starts from another set")
+	ErrMismatch  = errors.New("the delta does not lead to the set it announces")
+)
+
+// Apply gives the set that a delta leads to. It fails with ErrOtherBase when
+// the delta starts elsewhere and with ErrMismatch when the result is not what
+// the delta announces, for instance because this version of the set came from
+// an earlier life of its owner.
+func (s *Set) Apply(d *Delta) (*Set, error) {
+	if d.owner != s.owner || d.from != s.version {
+		return nil, fmt.Errorf("set of %v at version %d, delta of %v from version %d: %w",
+			s.owner, s.version, d.owner, d.from, ErrOtherBase)
+	}
+	next := *s
+	next.head(d.protocol, d.unknown)
+	keys := make([]Key, 0, len(d.puts)+len(d.deletes))
+	for _, k := range d.deletes {
+		next.drop(k)
+		keys = append(keys, k)
+	}
+	for _, it := range d.puts {
+		next.put(it)
+		keys = append(keys, it.Key())
+	}
+	if next.hash != d.hash || next.Len() != d.length {
+		return nil, fmt.Errorf("set of %v from version %d to %d: %w", s.owner, d.from, d.to, ErrMismatch)
+	}
+	next.version = d.to
+	next.history = s.history.added(d.from, d.to, keys)
+	return &next, nil
+}
