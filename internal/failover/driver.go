@@ -122,8 +122,9 @@ type DutyDriver struct {
 	Catalog *catalog.Catalog
 	// Number is the last transition number of an earlier run.
 	Number uint64
-	// Publish puts duty and transition number into the alias's records.
-	Publish func(catalog.Duty, uint64)
+	// Publish puts duty and transition number into the alias's records; begun
+	// says that a hook of that number is about to run.
+	Publish func(d catalog.Duty, number uint64, begun bool)
 	Shell
 
 	releases chan release
@@ -138,10 +139,11 @@ type release struct {
 // ErrStopped is what Release answers when the driver runs no more.
 var ErrStopped = errors.New("the activity check has stopped")
 
-// Init prepares the driver; it has to be called once, before Run or Release.
-func (d *DutyDriver) Init() {
+// NewDutyDriver completes a driver, of which the exported fields are given.
+func NewDutyDriver(d DutyDriver) *DutyDriver {
 	d.releases = make(chan release)
 	d.done = make(chan struct{})
+	return &d
 }
 
 // Release lets the duty go now, with the hook where this node was active, and
@@ -167,7 +169,7 @@ func (d *DutyDriver) Run(ctx context.Context) error {
 	state := DutyState{Duty: d.Rule.Init, Number: d.Number}
 	if state.Duty != catalog.DutyUndefined {
 		d.Log.Info(fmt.Sprintf("initial activity: %s: %s", d.Name, state.Duty), "address", d.Addr, "why", "init-status")
-		d.Publish(state.Duty, state.Number)
+		d.Publish(state.Duty, state.Number, false)
 	}
 	// A timer and not a ticker, so that the first round comes after the start
 	// delay; it is set again from the time it was due, and does not drift.
@@ -221,7 +223,7 @@ func (d *DutyDriver) step(s DutyState, ev Event) DutyState {
 		}
 		d.Log.Info(fmt.Sprintf("%s: %s: %s", what, d.Name, e.Status),
 			"address", d.Addr, "reason", e.Reason, "why", e.Why, "transition", e.Number)
-		d.Publish(next.Duty, e.Number)
+		d.Publish(next.Duty, e.Number, !e.Initial)
 		if !e.Initial {
 			d.Act(e.Transition)
 		}
