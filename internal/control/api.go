@@ -1,0 +1,161 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"murakumo/internal/catalog"
+)
+
+// Node is what the handler needs of the daemon. Its methods are called by many
+// requests at once. They return soon after ctx ends; its deadline is 20 s.
+//
+// Errors made by Errorf carry their kind and reach the operator as written;
+// any other error counts as internal.
+type Node interface {
+	// View gives the present table. It is called for every request and every
+	// event and must not block.
+	View() *catalog.View
+	// AddRecords adds or updates records of this node, one per address of the
+	// host for each spec, and gives them as they are published now: all of
+	// them, or none and an error. Names are in lower case and well formed but
+	// may carry the domain. The origin keeps its priority.
+	AddRecords(ctx context.Context, specs []RecordSpec) ([]catalog.Record, error)
+	// DeleteRecords takes the aliases with these names away, all or none. A
+	// name this node does not have is NotFound; the origin is refused with
+	// Conflict.
+	DeleteRecords(ctx context.Context, names []string) error
+	// AddNodes joins the hosts, each an address or a name with or without a
+	// port. It goes on past one that fails and then names it.
+	AddNodes(ctx context.Context, hosts []string) error
+	// DeleteNodes removes the hosts from the cluster, alive or dead.
+	DeleteNodes(ctx context.Context, hosts []string) error
+	// Version is the daemon's, as every answer's Server header tells it.
+	Version() string
+}
+
+// RecordSpec asks for a record of the node that is asked, checked.
+type RecordSpec struct {
+	Name     string           // lower case, well formed, perhaps with the domain
+	TTL      uint32           // seconds, 0 … 2³¹−1
+	Priority catalog.Priority // Master, Secondary or Backup
+	Weight   uint16           // 1 … 65535
+}
+
+// Record is one line of the table as the API tells it.
+type Record struct {
+	Owner   netip.Addr `json:"owner"` // the node that published it
+	Own     bool       `json:"own"`   // that node is the one that was asked
+	Address netip.Addr `json:"address"`
+	Name    string     `json:"name"`
+	TTL     uint32     `json:"ttl"` // seconds
+	// Priority is master, secondary, backup or origin.
+	Priority string `json:"priority"`
+	// Weight is 1 … 65535, and absent for an origin, which has none.
+	Weight uint16 `json:"weight,omitempty"`
+	// Activity is active or inactive.
+	Activity string `json:"activity"`
+	// Duty is undefined, active or inactive; Transition is the number of the
+	// transition that led there, rising per alias of one owner.
+	Duty       string `json:"duty"`
+	Transition uint64 `json:"transition"`
+}
+
+// Member is one daemon of the cluster as the asked node sees it.
+type Member struct {
+	Address netip.Addr `json:"address"`
+	Own     bool       `json:"own"`
+	// Name is the origin's, empty while no set of this member arrived.
+	Name string `json:"name,omitempty"`
+	// Status is unknown, alive, dead, left or removed.
+	Status string `json:"status"`
+	// Since is when the asked node learned the status, by its own clock.
+	Since time.Time `json:"since,omitzero"`
+	// Records counts those it published last, also while they are hidden.
+	Records int `json:"records"`
+}
+
+// EventKind says what changed.
+type EventKind string
+
+// The kinds of an event.
+const (
+	EventReady       EventKind = "ready"        // the stream is open; Member is the asked node
+	EventJoined      EventKind = "joined"       // a member is there, for the first time or again
+	EventLost        EventKind = "lost"         // a member is silent
+	EventLeft        EventKind = "left"         // a member said goodbye
+	EventRemoved     EventKind = "removed"      // a member was removed by an operator
+	EventRecordAdded EventKind = "record-added" // a record is visible
+	EventRecordGone  EventKind = "record-gone"  // a record is not visible any more
+	EventActivity    EventKind = "activity"     // a record turned Active or Inactive
+	EventDuty        EventKind = "duty"         // an activity check settled on another duty, or anew
+	EventChanged     EventKind = "changed"      // TTL, priority or weight
+)
+
+// Event is one change of the table or of the members.
+type Event struct {
+	// Kind travels as the event's name and not in its data.
+	Kind EventKind `json:"-"`
+	// Time is when the asked node told it, by its own clock.
+	Time time.Time `json:"time"`
+	// Record is the record after the change (for EventRecordGone: before it),
+	// Previous the one before it where both exist.
+	Record   *Record `json:"record,omitempty"`
+	Previous *Record `json:"previous,omitempty"`
+	// Member is the member after the change.
+	Member *Member `json:"member,omitempty"`
+}
+
+// String tells the event in one line without its time, as in
+// "10.0.0.133 mysql-server: active -> inactive".
+func (e Event) String() string {
+	switch {
+	case e.Member != nil && e.Member.Name != "":
+		return fmt.Sprintf("node %s %s: %s", e.Member.Address, e.Member.Name, e.Kind)
+	case e.Member != nil:
+		return fmt.Sprintf("node %s: %s", e.Member.Address, e.Kind)
+	case e.Record == nil:
+		return string(e.Kind)
+	}
+	who := e.Record.Address.String() + " " + e.Record.Name + ": "
+	now, was := e.Record, e.Previous
+	if was == nil {
+		switch e.Kind {
+		case EventRecordAdded:
+			weight := ""
+			if now.Weight != 0 {
+				weight = fmt.Sprintf(", weight %d", now.Weight)
+			}
+			return fmt.Sprintf("%sadded: ttl %d, %s%s, %s", who, now.TTL, now.Priority, weight, now.Activity)
+		case EventRecordGone:
+			return who + "gone"
+		}
+		return who + string(e.Kind)
+	}
+	switch e.Kind {
+	case EventActivity:
+		return who + was.Activity + " -> " + now.Activity
+	case EventDuty:
+		if was.Duty == now.Duty {
+			return fmt.Sprintf("%sduty %s again (transition %d)", who, now.Duty, now.Transition)
+		}
+		return fmt.Sprintf("%sduty %s -> %s (transition %d)", who, was.Duty, now.Duty, now.Transition)
+	}
+	sep := ""
+	add := func(format string, args ...any) {
+		who += sep + fmt.Sprintf(format, args...)
+		sep = ", "
+	}
+	if was.TTL != now.TTL {
+		add("ttl %d -> %d", was.TTL, now.TTL)
+	}
+	if was.Priority != now.Priority {
+		add("%s -> %s", was.Priority, now.Priority)
+	}
+	if was.Weight != now.Weight {
+		add("weight %d -> %d", was.Weight, now.Weight)
+	}
+	return who
+}

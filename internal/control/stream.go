@@ -1,0 +1,90 @@
+package control
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+const (
+	// maxStreams leaves half of the connections to commands: forgotten
+	// followers must not keep an operator from looking at the table.
+	maxStreams = maxConns / 2
+	// heartbeat is how often a quiet stream says that it is alive. The client
+	// gives up after three are missing.
+	heartbeat = 15 * time.Second
+	// streamPatience is how long a reader may take nothing before it is cut
+	// off, so that a stopped one does not hold its place for ever.
+	streamPatience = time.Minute
+)
+
+// events tells every change of the table until the client goes or the server
+// ends. It buffers nothing: see the package's text.
+func (h *handler) events(w http.ResponseWriter, r *http.Request, _ url.Values) (any, error) {
+	select {
+	case h.streams <- struct{}{}:
+		defer func() { <-h.streams }()
+	default:
+		return nil, Errorf(Unavailable, "%d event streams are open already; end some (mrkmctl --watch)", maxStreams)
+	}
+	told := h.node.View()
+	s := stream{w: w, rc: http.NewResponseController(w)}
+	// The server's deadlines are those of short requests. (A server without
+	// deadlines, as in a test's recorder, says that it has none to lift.)
+	_ = s.rc.SetReadDeadline(time.Time{})
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+
+	self := Member{Address: told.Self(), Own: true}
+	if m, ok := told.Member(told.Self()); ok {
+		self = memberOf(told, m)
+	}
+	err := s.tell(Event{Kind: EventReady, Time: time.Now(), Member: &self})
+	beat := time.NewTicker(heartbeat)
+	defer beat.Stop()
+	for err == nil {
+		if err = s.rc.Flush(); err != nil {
+			break
+		}
+		select {
+		case <-r.Context().Done():
+			return nil, nil
+		case <-h.ending:
+			return nil, nil
+		case <-beat.C:
+			err = s.write(": still here\n\n")
+		case <-told.Superseded():
+			now := h.node.View()
+			for _, e := range Changes(told, now, time.Now()) {
+				if err = s.tell(e); err != nil {
+					break
+				}
+			}
+			told = now
+		}
+	}
+	h.log.Debug("control event stream ended", append(requestAttrs(r), "error", err)...)
+	return nil, nil
+}
+
+// stream writes server-sent events.
+type stream struct {
+	w  http.ResponseWriter
+	rc *http.ResponseController
+}
+
+func (s stream) tell(e Event) error {
+	data, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	return s.write(fmt.Sprintf("event: %s\ndata: %s\n\n", e.Kind, data))
+}
+
+func (s stream) write(text string) error {
+	_ = s.rc.SetWriteDeadline(time.Now().Add(streamPatience))
+	_, err := s.w.Write([]byte(text))
+	return err
+}
