@@ -1,0 +1,72 @@
+# make        builds bin/murakumo and bin/mrkmctl
+# make run    a live three-node cluster on 127.0.0.x: no root, no configuration
+# make test   everything that CI runs
+#
+# make and make run need Go, git, make and gcc. make test needs more (see deps).
+
+GO      ?= go
+BIN     ?= bin
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+
+# -buildvcs=false: the version comes from here, and the go command would refuse
+# to build a clone that belongs to another user.
+GOBUILD = $(GO) build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)'
+
+# How long each fuzz target runs under make fuzz.
+FUZZTIME ?= 10s
+
+.PHONY: build
+build:
+	$(GOBUILD) -o $(BIN)/ ./cmd/murakumo ./cmd/mrkmctl
+
+.PHONY: run
+run: build
+	@$(BIN)/murakumo dev
+
+# What the end-to-end tests need beside Go: installed when root, named otherwise.
+.PHONY: deps
+deps:
+	@e2e/deps
+
+# The end-to-end tests run after the others and not beside them: they measure
+# real time, and two cores are soon busy. -count=1 because what they depend on,
+# the machine, is nothing that the test cache knows.
+.PHONY: test
+test: deps check unit e2e
+
+.PHONY: check
+check:
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w is wanted for:"; echo "$$unformatted"; exit 1; } >&2
+	$(GO) vet ./...
+
+.PHONY: unit
+unit:
+	@set -e; all=$$($(GO) list ./...); set -x; \
+	  $(GO) test -race -timeout 10m $$(echo "$$all" | grep -v '/e2e$$')
+
+.PHONY: e2e
+e2e:
+	$(GO) test -race -count=1 -v -timeout 20m ./e2e
+
+# The failover scenario with the intervals of the sample file as they stand.
+.PHONY: e2e-full
+e2e-full:
+	$(GO) test -race -count=1 -v -timeout 40m -run TestFailover ./e2e -full
+
+.PHONY: fuzz
+fuzz:
+	@set -e; for pkg in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$target"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; \
+	done
+
+.PHONY: bench
+bench:
+	@set -e; all=$$($(GO) list ./...); set -x; \
+	  $(GO) test -run '^$$' -bench . -benchmem $$(echo "$$all" | grep -v '/e2e$$')
+
+.PHONY: clean
+clean:
+	rm -rf $(BIN)
