@@ -1,0 +1,171 @@
+package expr
+
+import (
+	"fmt"
+	"log/slog"
+	"reflect"
+	"strconv"
+	"strings"
+)
+
+// Call is one check with its arguments: one for each parameter of its
+// signature, of the parameter's type, defaults filled in.
+type Call struct {
+	Name string
+	sig  *Signature
+	args []any
+}
+
+// Value gives the argument for the named parameter: nil, an int, a string or
+// an []any. A name that the signature does not have is a mistake of the
+// program and panics.
+func (c Call) Value(param string) any {
+	if c.sig != nil {
+		for i, p := range c.sig.Params {
+			if p.Name == param {
+				return c.args[i]
+			}
+		}
+	}
+	panic(fmt.Sprintf("expr: %s has no parameter %s", c.Name, param))
+}
+
+// Int gives an argument of type Port.
+func (c Call) Int(param string) int { return c.Value(param).(int) }
+
+// Text gives an argument of type Text, Host or Path; nil is "".
+func (c Call) Text(param string) string {
+	s, _ := c.Value(param).(string)
+	return s
+}
+
+// Ints gives an argument of type Statuses.
+func (c Call) Ints(param string) []int {
+	list := c.Value(param).([]any)
+	ints := make([]int, len(list))
+	for i, v := range list {
+		ints[i] = v.(int)
+	}
+	return ints
+}
+
+// String writes the call without parentheses, without arguments that only
+// repeat a default and with *** for secrets: for logs and errors.
+func (c Call) String() string {
+	w := writer{hide: true}
+	c.write(&w)
+	return w.String()
+}
+
+// String gives the canonical text, one check or chain of checks per line,
+// which parses to the same script. It holds the passwords of the script: it is
+// for files. Logs take the script itself, see [Script.LogValue].
+func (s *Script) String() string {
+	var w writer
+	s.write(&w)
+	return w.String()
+}
+
+// LogValue gives the text with *** for secrets.
+func (s *Script) LogValue() slog.Value {
+	w := writer{hide: true}
+	s.write(&w)
+	return slog.StringValue(w.String())
+}
+
+func (s *Script) write(w *writer) {
+	for i, n := range s.lines {
+		if i > 0 {
+			w.WriteByte('\n')
+		}
+		n.write(w)
+	}
+}
+
+type writer struct {
+	strings.Builder
+	hide bool // *** for secrets
+}
+
+// operand writes n so that it can stand between and, or and after not.
+func (w *writer) operand(n node) {
+	if _, ok := n.(*chain); !ok {
+		n.write(w)
+		return
+	}
+	w.WriteByte('(')
+	n.write(w)
+	w.WriteByte(')')
+}
+
+func (b literal) write(w *writer) { w.WriteString(strconv.FormatBool(bool(b))) }
+
+func (n *negation) write(w *writer) {
+	// The blank matters: `not(x)` is another rule than `not (x)`.
+	w.WriteString("not ")
+	w.operand(n.of)
+}
+
+func (c *chain) write(w *writer) {
+	w.operand(c.first)
+	for _, l := range c.rest {
+		if l.or {
+			w.WriteString(" or ")
+		} else {
+			w.WriteString(" and ")
+		}
+		w.operand(l.term)
+	}
+}
+
+func (c Call) write(w *writer) {
+	w.WriteString(c.Name)
+	if c.sig == nil {
+		return
+	}
+	n := len(c.args)
+	for n > 0 && !c.sig.Params[n-1].Required && reflect.DeepEqual(c.args[n-1], c.sig.Params[n-1].Default) {
+		n--
+	}
+	for i, v := range c.args[:n] {
+		if i > 0 {
+			w.WriteByte(',')
+		}
+		w.WriteByte(' ')
+		if w.hide && c.sig.Params[i].Secret && v != nil {
+			v = "***"
+		}
+		writeValue(&w.Builder, v)
+	}
+}
+
+var (
+	single = strings.NewReplacer(`\`, `\\`, `'`, `\'`)
+	double = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\t", `\t`, "#", `\#`)
+)
+
+func writeValue(b *strings.Builder, v any) {
+	switch v := v.(type) {
+	case nil:
+		b.WriteString("nil")
+	case bool:
+		b.WriteString(strconv.FormatBool(v))
+	case int:
+		b.WriteString(strconv.Itoa(v))
+	case string:
+		if strings.ContainsAny(v, "\n\t") {
+			b.WriteString(`"` + double.Replace(v) + `"`)
+			return
+		}
+		b.WriteString(`'` + single.Replace(v) + `'`)
+	case []any:
+		b.WriteByte('[')
+		for i, one := range v {
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			writeValue(b, one)
+		}
+		b.WriteByte(']')
+	}
+}

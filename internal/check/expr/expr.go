@@ -1,4 +1,0 @@
-package expr
-
-// Script is a parsed health-check expression.
-type Script struct{}
