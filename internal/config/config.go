@@ -43,6 +43,10 @@ type Config struct {
 	Notification   *Notification // nil: no mail
 	HookTimeout    time.Duration
 	OnStart        Command
+
+	// Warnings are what the operator should mend but the daemon can live
+	// with: a weak secret, a file that others may read. Each has its place.
+	Warnings []string
 }
 
 // Host is the node itself; Addrs[0] is its identity in the cluster.

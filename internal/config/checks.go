@@ -1,0 +1,221 @@
+package config
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"murakumo/internal/check/expr"
+)
+
+func asParseError(err error) (*expr.ParseError, bool) {
+	return errors.AsType[*expr.ParseError](err)
+}
+
+// checkName reads the name that a check is for, "" after reporting that it is
+// none.
+func (l *loader) checkName(f field, key string, taken map[string]bool) string {
+	name, err := readName(f.key.text, l.suffix)
+	switch {
+	case err != nil:
+		l.problem(f.key.place, join(key, f.key.text), "%s", err)
+		return ""
+	case taken[name]:
+		l.problem(f.key.place, join(key, f.key.text), "given twice, in another spelling")
+		return ""
+	}
+	taken[name] = true
+	return name
+}
+
+// checks reads the entries of health-check or activity-check.
+func checks[T any](l *loader, v value, keys []key[T], fresh func(name string) T, check func(at field, path string, there map[string]value, c T)) {
+	if v.kind != mapping {
+		l.wrong(v, "a mapping from alias to check")
+		return
+	}
+	taken := map[string]bool{}
+	for _, f := range v.fields {
+		if l.full() {
+			return
+		}
+		path := join(v.key, f.key.text)
+		name := l.checkName(f, v.key, taken)
+		if name != "" {
+			l.checkAt = append(l.checkAt, checkPlace{f.key.place, path, name})
+		}
+		if f.value.kind != mapping && f.value.kind != null {
+			l.wrong(value{f.value, path, f.key.place}, "a mapping")
+			continue
+		}
+		c := fresh(name)
+		there := readKeys(l, value{f.value, path, f.key.place}, keys, &c)
+		check(f, path, there, c)
+	}
+}
+
+// checkPlace is where a check stands, for the search of its alias.
+type checkPlace struct {
+	place
+	path, name string
+}
+
+func (l *loader) healthChecks(v value, c *Config) {
+	checks(l, v, healthKeys, defaultHealthCheck, func(f field, path string, there map[string]value, h HealthCheck) {
+		_, script := there["script"]
+		command, both := there["command"]
+		switch {
+		case script && both:
+			l.problem(command.place, path+".command", "there is a script already: expected one of script and command")
+		case !script && !both:
+			l.problem(f.key.place, path, "script or command is missing")
+		}
+		c.HealthChecks = append(c.HealthChecks, h)
+	})
+}
+
+func (l *loader) activityChecks(v value, c *Config) {
+	checks(l, v, activityKeys, defaultActivityCheck, func(f field, path string, there map[string]value, a ActivityCheck) {
+		_, on := there["on-activate"]
+		_, off := there["on-inactivate"]
+		if !on && !off {
+			l.problem(f.key.place, path, "on-activate or on-inactivate is missing: without one the check would do nothing")
+		}
+		c.ActivityChecks = append(c.ActivityChecks, a)
+	})
+}
+
+func (l *loader) notification(v value, c *Config) {
+	if v.kind != mapping {
+		l.wrong(v, "a mapping")
+		return
+	}
+	n := defaultNotification()
+	there := readKeys(l, v, notificationKeys, &n)
+	for _, name := range []string{"host", "recipients"} {
+		if _, ok := there[name]; !ok {
+			l.problem(v.keyAt, v.key, "%s is missing", name)
+		}
+	}
+	if r, ok := there["recipients"]; ok && r.size == 1 && len(n.Recipients) == 0 && strings.Trim(r.text, ", \t") == "" {
+		l.wrong(r, "a mail address")
+	}
+	if p, ok := there["password"]; ok && there["account"].node == nil {
+		l.problem(p.place, p.key, "account is missing")
+	}
+	c.Notification = &n
+}
+
+// finish asks what can be asked only when everything is read.
+func (l *loader) finish(whole place) {
+	c := l.cfg
+	if !l.partial {
+		if _, ok := l.there["auth-key"]; !ok {
+			l.problem(whole, "auth-key", "is missing")
+		}
+		if _, ok := l.there["host"]; !ok {
+			l.problem(whole, "host", "is missing: expected %s", hostForm)
+		}
+	}
+	l.checkNames(c)
+	l.checkChecks(c)
+	l.checkPorts(c)
+	l.checkResolvers(c)
+
+	if records := len(c.Host.Addrs) * (1 + len(c.Aliases)); records > c.MaxRecords {
+		l.problem(l.at("max-records", whole), "max-records", "this node alone has %d records, more than the %d that others would accept",
+			records, c.MaxRecords)
+	}
+	if g := c.Gossip; g.SendInterval >= g.NodeLifetime {
+		l.problem(l.at("gossip-send-interval", whole), "gossip-send-interval", "%s s is not less than gossip-node-lifetime (%s s): every node would seem dead",
+			inSeconds(g.SendInterval), inSeconds(g.NodeLifetime))
+	}
+	if v, ok := l.there["ping-init-nodes"]; ok && c.Gossip.PingInitNodes && len(c.InitialNodes) == 0 && !l.partial {
+		l.warning(v.place, v.key, "has nobody to ask without initial-nodes")
+	}
+	if v, ok := l.there["domain-owned"]; ok && c.DomainOwned && c.Domain == "" && !l.partial {
+		l.warning(v.place, v.key, "means nothing without domain")
+	}
+	if _, ok := l.there["log-format"]; !ok && strings.HasSuffix(c.Log.Path, ".json") {
+		c.Log.JSON = true
+	}
+}
+
+// at gives the place of a key's value, or another one if it is not there.
+func (l *loader) at(key string, otherwise place) place {
+	if v, ok := l.there[key]; ok {
+		return v.place
+	}
+	return otherwise
+}
+
+// checkNames finds names that host and aliases share.
+func (l *loader) checkNames(c *Config) {
+	taken := map[string]bool{}
+	for i, a := range c.Aliases {
+		at := l.aliasAt[i]
+		switch {
+		case a.Name == "": // reported
+		case a.Name == c.Host.Name:
+			l.problem(at.place, at.key, "%s is the name of the host already", a.Name)
+		case taken[a.Name]:
+			l.problem(at.place, at.key, "%s is given twice", a.Name)
+		}
+		taken[a.Name] = true
+	}
+}
+
+// checkChecks finds checks of names that are no aliases.
+func (l *loader) checkChecks(c *Config) {
+	if l.partial && l.aliasKey == "" {
+		return // the init-script may supply them
+	}
+	var aliases []string
+	known := map[string]bool{}
+	for _, a := range c.Aliases {
+		if a.Name == "" {
+			return // this one may be meant; its mistake is reported
+		}
+		aliases = append(aliases, a.Name)
+		known[a.Name] = true
+	}
+	for _, p := range l.checkAt {
+		switch {
+		case l.full():
+			return
+		case known[p.name]:
+		case p.name == c.Host.Name:
+			l.problem(p.place, p.path, "is the host's own name: only aliases have checks")
+		default:
+			l.problem(p.place, p.path, "no alias of this node has this name%s", meant(p.name, aliases))
+		}
+	}
+}
+
+// checkPorts finds DNS and gossip on one port: both use UDP and TCP.
+func (l *loader) checkPorts(c *Config) {
+	if c.Port != c.Gossip.Port {
+		return
+	}
+	key := "gossip-port"
+	if _, ok := l.there[key]; !ok {
+		key = "port"
+	}
+	v := l.there[key]
+	l.problem(v.place, key, "port and gossip-port are both %d", c.Port)
+}
+
+// checkResolvers finds resolvers that are this daemon: a question would go
+// round in it until it times out.
+func (l *loader) checkResolvers(c *Config) {
+	everywhere := slices.ContainsFunc(c.Bind, netip.Addr.IsUnspecified)
+	for i, r := range c.Resolvers {
+		own := slices.Contains(c.Bind, r.Addr()) ||
+			everywhere && (slices.Contains(c.Host.Addrs, r.Addr()) || r.Addr() == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || r.Addr() == netip.IPv6Loopback())
+		if own && r.Port() == c.Port {
+			at := l.resolverAt[i]
+			l.problem(at.in(0), at.key, "%v is this daemon itself: it would ask itself for ever", r)
+		}
+	}
+}

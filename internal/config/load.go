@@ -1,0 +1,155 @@
+package config
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+)
+
+// MaxSize is the greatest size of a configuration file, of what an init-script
+// prints and of a key file, in octets.
+const MaxSize = 1 << 20
+
+// initTimeout is what an init-script has to finish: it may ask a cloud's API,
+// and a host that hangs while it starts helps nobody.
+const initTimeout = 30 * time.Second
+
+// Options say how to load. The zero value reads and checks the file and runs
+// nothing.
+type Options struct {
+	// RunInit runs the file's init-script. Without it, keys that the
+	// init-script may supply are not missing: AuthKeys and Host of the
+	// result can be empty.
+	RunInit bool
+	// Context ends a running init-script; nil for none.
+	Context context.Context
+	// Stat looks at programs; nil for os.Stat.
+	Stat func(name string) (fs.FileInfo, error)
+	// Hostname is the default of the host's name; nil for os.Hostname.
+	Hostname func() (string, error)
+
+	readFile    func(name string) ([]byte, fs.FileInfo, error)
+	initTimeout time.Duration
+}
+
+// Load reads the file at path, runs its init-script if the options say so, and
+// checks everything. If the file has mistakes the error is an [Errors] with all
+// of them; if it cannot be read, it wraps the reason.
+func Load(path string, opts Options) (*Config, error) {
+	l := newLoader(opts)
+	data, info, err := l.readFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	return l.load(path, data, info.Mode().Perm())
+}
+
+// Parse is Load for a text that is in no file. The name stands in messages.
+func Parse(name string, data []byte, opts Options) (*Config, error) {
+	return newLoader(opts).load(name, data, 0)
+}
+
+// loader reads one configuration.
+type loader struct {
+	report
+	Options
+	cfg *Config
+
+	// partial says that an init-script was not run, so that what is missing
+	// may come from it.
+	partial bool
+	// there are the keys of the top level that have a value.
+	there map[string]value
+	// secret says that the file itself holds a secret.
+	secret bool
+	// suffix is the domain, known before any name is read.
+	suffix string
+	// Where things stand that are judged when all is read: aliasAt beside
+	// Config.Aliases, resolverAt beside Config.Resolvers.
+	aliasAt    []value
+	resolverAt []item
+	checkAt    []checkPlace
+	// aliasKey is the key that the aliases came from, alias or aliases.
+	aliasKey string
+}
+
+func newLoader(opts Options) *loader {
+	l := &loader{Options: opts}
+	if l.Context == nil {
+		l.Context = context.Background()
+	}
+	if l.Stat == nil {
+		l.Stat = os.Stat
+	}
+	if l.Hostname == nil {
+		l.Hostname = os.Hostname
+	}
+	if l.readFile == nil {
+		l.readFile = readFile
+	}
+	if l.initTimeout == 0 {
+		l.initTimeout = initTimeout
+	}
+	return l
+}
+
+func (l *loader) stat(name string) (fs.FileInfo, error) { return l.Stat(name) }
+
+// load does the work. mode is that of the file, 0 for none.
+func (l *loader) load(name string, data []byte, mode fs.FileMode) (*Config, error) {
+	src := newSource(name, 0, data)
+	whole := place{src, 1, 1}
+	if len(data) > MaxSize {
+		l.problem(whole, "", "larger than %d octets", MaxSize)
+		return nil, l.errors()
+	}
+	root := l.parse(src, data)
+	if root == nil {
+		return nil, l.errors()
+	}
+	root, err := l.initScript(root)
+	if err != nil {
+		return nil, err
+	}
+	l.cfg = defaults(name)
+	if d := root.get("domain"); d != nil {
+		l.suffix = domainOf(d.text)
+	}
+	l.there = readKeys(l, value{node: root}, topKeys, l.cfg)
+	l.finish(whole)
+	if l.secret && mode&0o004 != 0 {
+		l.warning(whole, "", "readable by others (mode %04o) while it holds a secret: chmod o-r %s", mode, name)
+	}
+	if err := l.errors(); err != nil {
+		return nil, err
+	}
+	l.cfg.Warnings = l.texts()
+	return l.cfg, nil
+}
+
+// readFile reads a regular file of at most MaxSize octets and one more, by
+// which the caller sees that it is larger.
+func readFile(name string) ([]byte, fs.FileInfo, error) {
+	// Opening a FIFO would wait for its writer, perhaps for ever.
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, nil, &fs.PathError{Op: "read", Path: name, Err: errors.New("not a regular file")}
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return data, info, nil
+}

@@ -1,0 +1,127 @@
+package config
+
+import (
+	"flag"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"reflect"
+	"strings"
+	"time"
+
+	"testing/fstest"
+)
+
+var update = flag.Bool("update", false, "write what is into testdata; commit only a change you understand")
+
+// programs are the files that the tests' commands lead to. Nothing of the
+// machine that runs the tests is asked.
+var programs = fstest.MapFS{
+	"usr/local/sbin/attach_if":  {Mode: 0o755},
+	"usr/local/sbin/detach_if":  {Mode: 0o755},
+	"usr/local/bin/notify":      {Mode: 0o555},
+	"usr/bin/check_tcp":         {Mode: 0o755},
+	"usr/bin/murakumo-ec2":      {Mode: 0o755},
+	"bin/sh":                    {Mode: 0o755},
+	"usr/bin/env":               {Mode: 0o755},
+	"srv/group":                 {Mode: 0o775},
+	"srv/others":                {Mode: 0o757},
+	"srv/plain":                 {Mode: 0o644},
+	"srv/folder":                {Mode: 0o755 | fs.ModeDir},
+	"srv/socket":                {Mode: 0o755 | fs.ModeSocket},
+	"usr/sbin/loose":            {Mode: 0o777},
+	"etc/murakumo-init.rb":      {Mode: 0o755, Data: []byte("#!/usr/bin/ruby\nip = Murakumo::Util.self_ip_address\n@options['host'] = ip\n")},
+	"etc/plain-init.rb":         {Mode: 0o644, Data: []byte("puts 1\n")},
+	"etc/murakumo.key":          {Mode: 0o600, Data: []byte("a secret in a file, long enough\n")},
+	"etc/short.key":             {Mode: 0o600, Data: []byte("short\n")},
+	"etc/open.key":              {Mode: 0o644, Data: []byte("a secret in a file, long enough\n")},
+	"etc/empty.key":             {Mode: 0o600, Data: []byte(" \n")},
+	"etc/long.key":              {Mode: 0o600, Data: []byte(strings.Repeat("x", maxSecret+1))},
+	"var/log/murakumo/.folder/": {Mode: 0o755 | fs.ModeDir},
+}
+
+// testOptions ask nothing of the machine.
+func testOptions() Options {
+	return Options{
+		Stat:     func(name string) (fs.FileInfo, error) { return programs.Stat(strings.TrimPrefix(name, "/")) },
+		Hostname: func() (string, error) { return "Test-Host", nil },
+		readFile: func(name string) ([]byte, fs.FileInfo, error) {
+			data, err := programs.ReadFile(strings.TrimPrefix(name, "/"))
+			if err != nil {
+				return nil, nil, err
+			}
+			info, err := programs.Stat(strings.TrimPrefix(name, "/"))
+			return data, info, err
+		},
+	}
+}
+
+// minimal is the least file, for tests of one key.
+const minimal = "auth-key: 0123456789abcdef\nhost: 10.0.0.1, web-01\n"
+
+// dump writes what differs from the defaults, one line each.
+func dump(c *Config) string {
+	base := defaults(c.Path)
+	base.Socket = "" // depends on who runs the test
+	d := *c
+	if d.Socket == DefaultSocket() {
+		d.Socket = ""
+	}
+	var w strings.Builder
+	dumpDiff(&w, "", reflect.ValueOf(*base), reflect.ValueOf(d))
+	return w.String()
+}
+
+func dumpDiff(w *strings.Builder, path string, base, v reflect.Value) {
+	if reflect.DeepEqual(base.Interface(), v.Interface()) {
+		return
+	}
+	switch x := v.Interface().(type) {
+	case fmt.Stringer:
+		if v.Kind() != reflect.Pointer || !v.IsNil() {
+			fmt.Fprintf(w, "%s = %s\n", path, x)
+			return
+		}
+	case Command:
+		fmt.Fprintf(w, "%s = %q\n", path, []string(x))
+		return
+	case time.Duration, slog.Level:
+		fmt.Fprintf(w, "%s = %s\n", path, x)
+		return
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			name := v.Type().Field(i).Name
+			if path != "" {
+				name = path + "." + name
+			}
+			dumpDiff(w, name, base.Field(i), v.Field(i))
+		}
+	case reflect.Slice:
+		if v.Len() == 0 {
+			fmt.Fprintf(w, "%s = []\n", path)
+		}
+		for i := range v.Len() {
+			dumpDiff(w, fmt.Sprintf("%s[%d]", path, i), reflect.Zero(v.Type().Elem()), v.Index(i))
+		}
+	case reflect.Pointer:
+		if v.IsNil() {
+			fmt.Fprintf(w, "%s = nil\n", path)
+			return
+		}
+		dumpDiff(w, path, reflect.Zero(v.Type().Elem()), v.Elem())
+	case reflect.String:
+		fmt.Fprintf(w, "%s = %q\n", path, v.String())
+	default:
+		fmt.Fprintf(w, "%s = %v\n", path, v.Interface())
+	}
+}
+
+// outcome is what a test sees of a load: the dump, or the mistakes.
+func outcome(c *Config, err error) string {
+	if err != nil {
+		return err.Error() + "\n"
+	}
+	return dump(c)
+}
