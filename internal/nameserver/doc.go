@@ -1,0 +1,41 @@
+// Package nameserver answers DNS questions from the table and sends the rest
+// to the resolvers.
+//
+//	s := nameserver.New(nameserver.Config{
+//		Bind:      []netip.Addr{netip.IPv4Unspecified()},
+//		Port:      53,
+//		Rules:     nameserver.Rules{Domain: "example.internal", MaxAnswers: 8, NegativeTTL: 5},
+//		Resolvers: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.2:53")},
+//		Log:       log,
+//	}, table.View)
+//	if err := s.Listen(); err != nil { … }   // says what to do about it
+//	err := s.Run(ctx)                        // until ctx is done
+//
+// # The way of a question
+//
+// A worker reads a packet, [Answer] decides from a view of the table, the same
+// worker writes the reply: no lock, no queue and no other goroutine between.
+// What is not ours is handed to a goroutine of its own, of which there are at
+// most maxWaiting; no worker ever waits for it, so resolvers that are slow or
+// dead cost an answer from the table nothing. Within one TCP connection too:
+// answers go out as they are ready (RFC 7766 §6.2.1.1).
+//
+// # What is ours
+//
+// A name that any node's set has, also the hidden set of a node that died, is
+// ours and never goes upstream: an internal name would leak, and an upstream's
+// NXDOMAIN would be cached by the client beyond the outage.
+//
+// # Addresses and families
+//
+// Every bind address stands for its own family: 0.0.0.0 is all of IPv4, :: is
+// all of IPv6, both together are written as both. A wildcard replies from the
+// address that was asked, also one that came to the host after the start;
+// clients drop replies from any other.
+//
+// # The wire library
+//
+// Only this package knows github.com/miekg/dns, and of it only the messages.
+// The sockets are ours, because its server starts a goroutine for every packet
+// and has no bound on TCP connections.
+package nameserver

@@ -1,0 +1,195 @@
+package nameserver
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/miekg/dns"
+)
+
+const (
+	headerSize = 12
+
+	// udpSize is the most octets of a reply over UDP, whatever the client
+	// offers, and what we offer in turn: it fits the least MTU of IPv6, and
+	// fragments get lost and forged (RFC 9715 §3.2).
+	udpSize = 1232
+
+	// The bits of the header's second word (RFC 1035 §4.1.1, RFC 4035 §3).
+	flagQR = 1 << 15
+	flagRD = 1 << 8
+)
+
+// query is a parsed question with what its reply depends on.
+type query struct {
+	id uint16
+	// rd, ad and cd are the client's header bits of these names.
+	rd, ad, cd bool
+	// edns: the question had an OPT record, so the reply has one; do is its
+	// DNSSEC OK bit.
+	edns, do bool
+	// limit is the most octets of the reply.
+	limit    int
+	question dns.Question
+	from     netip.AddrPort
+	upstream Upstream
+}
+
+// verdict is what came of a packet: a reply, or a question for the resolvers,
+// or neither when nothing may be said.
+type verdict struct {
+	reply   []byte
+	forward *query
+}
+
+// handle decides about one packet, and answers what needs no resolver. It
+// refuses in the order of cost, the cheapest first. The reply is in buf when it
+// fits; raw is not kept.
+func (s *Server) handle(raw, buf []byte, from netip.AddrPort, tcp bool) verdict {
+	// A reply is never replied to, nor is what has no identifier: two servers
+	// could keep each other busy for ever.
+	if len(raw) < headerSize || binary.BigEndian.Uint16(raw[2:])&flagQR != 0 {
+		return verdict{}
+	}
+	if opcode := raw[2] >> 3 & 0xF; opcode != dns.OpcodeQuery {
+		return verdict{reply: headerOnly(buf, raw, dns.RcodeNotImplemented)}
+	}
+	var msg dns.Msg
+	opt, err := unpackQuery(&msg, raw)
+	if err != nil {
+		if s.malformed.allow() {
+			s.log.Info("malformed query", "client", from, "error", err)
+		}
+		return verdict{reply: headerOnly(buf, raw, dns.RcodeFormatError)}
+	}
+
+	q := &query{
+		id: msg.Id, rd: msg.RecursionDesired, ad: msg.AuthenticatedData, cd: msg.CheckingDisabled,
+		limit: dns.MinMsgSize, question: msg.Question[0], from: from,
+	}
+	if opt != nil {
+		q.edns, q.do = true, opt.Do()
+		q.limit = min(max(dns.MinMsgSize, int(opt.UDPSize())), udpSize)
+	}
+	if tcp {
+		q.limit = dns.MaxMsgSize
+	}
+	// Whether this client may recurse also decides about RA in every reply.
+	switch {
+	case s.forwarder == nil:
+		q.upstream = NoUpstream
+	case s.rules.mayRecurse(from.Addr()):
+		q.upstream = MayForward
+	default:
+		q.upstream = NotForYou
+	}
+
+	if opt != nil && opt.Version() != 0 {
+		return verdict{reply: q.pack(buf, &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: dns.RcodeBadVers}})}
+	}
+	if q.question.Qclass != dns.ClassINET {
+		return verdict{reply: q.pack(buf, &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: dns.RcodeRefused}})}
+	}
+	up := q.upstream
+	if up == MayForward && !q.rd {
+		up = NotForYou
+	}
+	r := Answer(s.view(), &s.rules, globalRand{}, q.question, up)
+	if r.Forward {
+		return verdict{forward: q}
+	}
+	msg = dns.Msg{
+		MsgHdr: dns.MsgHdr{Rcode: r.Rcode, Authoritative: r.Authoritative},
+		Answer: r.Answer,
+		Ns:     r.Authority,
+	}
+	return verdict{reply: q.pack(buf, &msg)}
+}
+
+// unpackQuery reads a packet with one question and gives its OPT record, nil
+// for none. The library forgives counts that are wrong; we do not, for what
+// follows is then not what the sender meant.
+func unpackQuery(msg *dns.Msg, raw []byte) (*dns.OPT, error) {
+	count := func(i int) int { return int(binary.BigEndian.Uint16(raw[4+2*i:])) }
+	qd, an, ns, ar := count(0), count(1), count(2), count(3)
+	if qd != 1 { // RFC 9619
+		return nil, fmt.Errorf("%d questions, want 1", qd)
+	}
+	// A question comes without records, but for the SOA of an IXFR, an OPT
+	// and a TSIG. More is work that somebody wants us to have.
+	if an > 0 || ns > 1 || ar > 2 {
+		return nil, fmt.Errorf("a question with %d, %d and %d records", an, ns, ar)
+	}
+	if err := msg.Unpack(raw); err != nil {
+		return nil, err
+	}
+	if len(msg.Question) != 1 || len(msg.Ns) != ns || len(msg.Extra) != ar {
+		return nil, errors.New("shorter than its header says")
+	}
+	var opt *dns.OPT
+	for _, rr := range msg.Extra {
+		o, ok := rr.(*dns.OPT)
+		if !ok {
+			continue
+		}
+		if opt != nil { // RFC 6891 §6.1.1
+			return nil, errors.New("two OPT records")
+		}
+		if o.Hdr.Name != "." { // RFC 6891 §6.1.2
+			return nil, errors.New("an OPT record that is not at the root")
+		}
+		opt = o
+	}
+	return opt, nil
+}
+
+// headerOnly makes the reply to a packet of which nothing but the header is
+// trusted.
+func headerOnly(buf, raw []byte, rcode int) []byte {
+	buf = append(buf[:0], raw[:headerSize]...)
+	buf[2] = buf[2]&0x79 | 0x80 // keep opcode and RD, set QR
+	buf[3] = byte(rcode)
+	clear(buf[4:])
+	return buf
+}
+
+// pack completes m, which has the sections and the bits of an answer, to the
+// reply for this query and packs it, into buf when it fits. It changes m, not
+// the records in it.
+func (q *query) pack(buf []byte, m *dns.Msg) []byte {
+	m.Id, m.Response = q.id, true
+	m.RecursionDesired, m.CheckingDisabled = q.rd, q.cd
+	m.RecursionAvailable = q.upstream == MayForward
+	m.Question = []dns.Question{q.question}
+	if q.edns {
+		opt := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
+		opt.SetUDPSize(udpSize)
+		opt.SetDo(q.do) // RFC 3225 §3
+		m.Extra = append(m.Extra, opt)
+	}
+	m.Compress = true
+	out, err := m.PackBuffer(buf)
+	if err == nil && len(out) > q.limit {
+		if n := len(m.Extra); q.edns {
+			m.Extra = m.Extra[n-1:]
+		} else {
+			m.Extra = nil
+		}
+		// Without additional records it may fit, and then nothing that was
+		// asked for is missing (RFC 2181 §9); else TC tells the client to
+		// come again over TCP.
+		m.Truncate(q.limit)
+		m.Compress = true
+		out, err = m.PackBuffer(buf)
+	}
+	if err != nil {
+		// Only the records of an upstream can be such that they can be read
+		// but not written again.
+		*m = dns.Msg{MsgHdr: m.MsgHdr, Question: m.Question}
+		m.Rcode, m.AuthenticatedData = dns.RcodeServerFailure, false
+		out, _ = m.PackBuffer(buf) // a question that we have read
+	}
+	return out
+}

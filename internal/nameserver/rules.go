@@ -1,0 +1,71 @@
+package nameserver
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// Rules is what the configuration says about answering.
+type Rules struct {
+	// Domain is the suffix under which the table's names are also known, in
+	// lower case and without dots at its ends; "" for none.
+	Domain string
+	// DomainOwned says that nobody else serves Domain, so that an unknown
+	// name under it does not exist.
+	DomainOwned bool
+	// MaxAnswers is the most addresses of one tier in an answer, at least 1.
+	MaxAnswers int
+	// NegativeTTL is how long, in seconds, a client may believe that there
+	// is nothing.
+	NegativeTTL uint32
+	// Names says which names are answered from the table, Addrs which
+	// addresses are in reverse lookups; the others are treated as if the
+	// table did not have them. Names gets the name in lower case and without
+	// Domain. nil: all. Both are called for every query, from many
+	// goroutines.
+	Names func(name string) bool
+	Addrs func(netip.Addr) bool
+	// AllowRecursion lists who may have questions forwarded. nil: loopback,
+	// private and link-local addresses; empty: nobody.
+	AllowRecursion []netip.Prefix
+}
+
+// homePrefixes may recurse when the file does not say who may: addresses that
+// cannot reach us from the internet, for an open resolver is a weapon against
+// others. 100.64.0.0/10 (RFC 6598) is left out. Behind a carrier's NAT those
+// are strangers; who uses it as his own network says so in allow-recursion.
+var homePrefixes = []netip.Prefix{
+	netip.MustParsePrefix("127.0.0.0/8"),
+	netip.MustParsePrefix("::1/128"),
+	netip.MustParsePrefix("10.0.0.0/8"), // RFC 1918
+	netip.MustParsePrefix("172.16.0.0/12"),
+	netip.MustParsePrefix("192.168.0.0/16"),
+	netip.MustParsePrefix("fc00::/7"),       // RFC 4193
+	netip.MustParsePrefix("169.254.0.0/16"), // RFC 3927
+	netip.MustParsePrefix("fe80::/10"),      // RFC 4291 §2.5.6
+}
+
+// mayRecurse says whether questions of client may be forwarded.
+func (r *Rules) mayRecurse(client netip.Addr) bool {
+	allowed := r.AllowRecursion
+	if allowed == nil {
+		allowed = homePrefixes
+	}
+	// A prefix contains no address that has a zone, and link-local clients
+	// have one; a dual-stack socket of the system may hand out mapped ones.
+	client = client.Unmap().WithZone("")
+	return slices.ContainsFunc(allowed, func(p netip.Prefix) bool { return p.Contains(client) })
+}
+
+// Upstream is what stands behind the table for one question.
+type Upstream uint8
+
+const (
+	// NoUpstream: no resolver is configured.
+	NoUpstream Upstream = iota
+	// NotForYou: there are resolvers, but this client may not use them, or
+	// did not ask for recursion.
+	NotForYou
+	// MayForward: the question may go to the resolvers.
+	MayForward
+)

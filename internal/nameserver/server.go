@@ -1,0 +1,130 @@
+package nameserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"murakumo/internal/catalog"
+)
+
+// maxWaiting is how many questions wait for resolvers at a time; one more gets
+// SERVFAIL at once. At 100 ms a question this is 10,000 a second, and when all
+// resolvers are dead it bounds what a flood can hold: a goroutine, a socket and
+// a few kilobytes each.
+const maxWaiting = 1000
+
+// Config says where to listen and how to answer.
+type Config struct {
+	// Bind lists the addresses to listen on, over UDP and TCP.
+	Bind []netip.Addr
+	// Port 0 lets the system choose one for each address, for tests.
+	Port uint16
+	Rules
+	// Resolvers get what is not ours, in this order. None: nothing is
+	// forwarded.
+	Resolvers []netip.AddrPort
+	Log       *slog.Logger
+}
+
+// Server is the DNS server of a node. Make it with New, then Listen, then Run.
+type Server struct {
+	rules     Rules
+	bind      []netip.Addr
+	port      uint16
+	view      func() *catalog.View
+	log       *slog.Logger
+	forwarder *forwarder // nil without resolvers
+
+	sockets []socket
+	waiting chan struct{} // one for each question that waits for resolvers
+	conns   chan struct{} // one for each open TCP connection
+	// idle is tcpIdle, but for tests.
+	idle time.Duration
+	// wg counts every goroutine that Run has started.
+	wg sync.WaitGroup
+
+	malformed, crowded, overfull, broken throttle
+}
+
+// New makes a server that answers from the view it is given at the time of
+// each question. view is called from many goroutines and must not block.
+func New(cfg Config, view func() *catalog.View) *Server {
+	s := &Server{
+		rules: cfg.Rules, bind: cfg.Bind, port: cfg.Port, view: view, log: cfg.Log,
+		waiting: make(chan struct{}, maxWaiting), conns: make(chan struct{}, maxConns), idle: tcpIdle,
+	}
+	if len(cfg.Resolvers) > 0 {
+		s.forwarder = newForwarder(cfg.Resolvers, cfg.Log, s.wg.Go)
+	}
+	return s
+}
+
+// Run answers until ctx is done, then closes the sockets and returns nil when
+// nothing of it runs any more.
+func (s *Server) Run(ctx context.Context) error {
+	if len(s.sockets) == 0 {
+		return errors.New("dns: not listening on any address")
+	}
+	for _, k := range s.sockets {
+		// One socket's readers take turns, but what they do with a packet
+		// they do side by side.
+		for range runtime.GOMAXPROCS(0) {
+			s.wg.Go(func() { s.serveUDP(ctx, k) })
+		}
+		s.wg.Go(func() { s.serveTCP(ctx, k) })
+	}
+	<-ctx.Done()
+	err := s.Close()
+	s.wg.Wait()
+	return err
+}
+
+// Close closes the sockets of Listen. Run does it at its end; who calls Listen
+// and then does not Run closes himself. Closing twice is no error.
+func (s *Server) Close() error {
+	var errs []error
+	for _, k := range s.sockets {
+		for _, c := range []io.Closer{k.udp, k.tcp} {
+			if err := c.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+				errs = append(errs, fmt.Errorf("dns: close %v: %w", k.addr, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// forward asks the resolvers on behalf of q and writes the reply when it is
+// there. It does not wait: the caller goes on with the next packet. write is
+// called once, from another goroutine or from this one.
+func (s *Server) forward(ctx context.Context, q *query, write func([]byte)) {
+	select {
+	case s.waiting <- struct{}{}:
+	default:
+		if s.crowded.allow() {
+			s.log.Warn("too many questions wait for the resolvers: answering SERVFAIL", "waiting", maxWaiting)
+		}
+		write(q.pack(nil, &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: dns.RcodeServerFailure}}))
+		return
+	}
+	s.wg.Go(func() {
+		defer func() { <-s.waiting }()
+		write(q.pack(nil, q.relay(s.forwarder.resolve(ctx, q))))
+	})
+}
+
+// globalRand draws from the runtime's generator: seeded by the system, and
+// without a lock that the workers would share.
+type globalRand struct{}
+
+func (globalRand) Uint64N(n uint64) uint64 { return rand.Uint64N(n) }
