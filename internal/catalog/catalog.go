@@ -58,16 +58,25 @@ func New(o Options) *Catalog {
 // View gives the table as it is now.
 func (c *Catalog) View() *View { return c.view.Load() }
 
-// publish makes a member's new state the next view. The caller holds mu.
-func (c *Catalog) publish(o Owner, m *Member) *View {
+// publish makes the next view of what is to be said of one or more members. The
+// caller holds mu.
+func (c *Catalog) publish(members ...update) *View {
 	old := c.view.Load()
 	next := *old
 	next.serial++
 	next.superseded = make(chan struct{})
-	next.replace(o, m)
+	for _, u := range members {
+		next.replace(u.owner, u.member)
+	}
 	c.view.Store(&next)
 	close(old.superseded)
 	return &next
+}
+
+// update is a member's new state; nil takes it out.
+type update struct {
+	owner  Owner
+	member *Member
 }
 
 // publishOwn publishes a set of this node, after its version is durable.
@@ -81,7 +90,7 @@ func (c *Catalog) publishOwn(v *View, own *Set) *View {
 	}
 	m, _ := v.Member(v.self)
 	m.Set = own
-	return c.publish(v.self, &m)
+	return c.publish(update{v.self, &m})
 }
 
 // Edit is the set of this node while Update changes it.
@@ -105,7 +114,7 @@ func (e *Edit) Records() iter.Seq[Record] {
 // ByName gives the records of a name, sorted by address.
 func (e *Edit) ByName(name string) []Record {
 	var records []Record
-	for _, own := range e.view.Name(name).Own(e.next.owner) {
+	for _, own := range e.view.Name(name).Of(e.next.owner) {
 		if _, touched := e.touched[own.Key()]; !touched {
 			records = append(records, own.Record)
 		}
@@ -222,7 +231,7 @@ func (c *Catalog) merge(v *View, s *Set) Outcome {
 		s = s.onto(held)
 	}
 	m.Set = s
-	c.publish(s.owner, &m)
+	c.publish(update{s.owner, &m})
 	return Replaced
 }
 
@@ -266,7 +275,7 @@ func (c *Catalog) MergeDelta(d *Delta) Outcome {
 		return c.stepPast(v, next)
 	}
 	m.Set = next
-	c.publish(d.owner, &m)
+	c.publish(update{d.owner, &m})
 	return Replaced
 }
 
@@ -283,7 +292,7 @@ func (c *Catalog) SetStatus(o Owner, s Status, now time.Time) {
 		return
 	}
 	m.Owner, m.Status, m.Since = o, s, now
-	c.publish(o, &m)
+	c.publish(update{o, &m})
 }
 
 // Expire drops the members that have not been alive for a time, with their
@@ -293,16 +302,20 @@ func (c *Catalog) Expire(now time.Time, after time.Duration) []Owner {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var expired []Owner
+	var updates []update
 	for m := range c.view.Load().Members() {
 		switch {
 		case m.Status == Alive:
 		case m.Since.IsZero():
 			m.Since = now
-			c.publish(m.Owner, &m)
+			updates = append(updates, update{m.Owner, &m})
 		case now.Sub(m.Since) >= after:
 			expired = append(expired, m.Owner)
-			c.publish(m.Owner, nil)
+			updates = append(updates, update{m.Owner, nil})
 		}
+	}
+	if len(updates) > 0 {
+		c.publish(updates...)
 	}
 	slices.SortFunc(expired, Owner.Compare)
 	return expired
@@ -315,6 +328,6 @@ func (c *Catalog) Forget(o Owner) {
 	defer c.mu.Unlock()
 	v := c.view.Load()
 	if _, known := v.Member(o); known && o != v.self {
-		c.publish(o, nil)
+		c.publish(update{o, nil})
 	}
 }

@@ -142,6 +142,9 @@ func (t table[K, T]) diff(old table[K, T], yield func(k K, was, is *T) bool) {
 func (t table[K, T]) put(n *node[K, T], shift uint, h uint64, e entry[K, T]) (_ *node[K, T], grown bool) {
 	if shift >= hashBits {
 		if i := n.find(e.key); i >= 0 {
+			if n.entries[i].val == e.val {
+				return n, false
+			}
 			return &node[K, T]{entries: replaced(n.entries, i, e)}, false
 		}
 		return &node[K, T]{entries: inserted(n.entries, len(n.entries), e)}, true

@@ -250,9 +250,9 @@ type Name struct {
 	others int
 }
 
-// Own gives the entries of one owner that is alive, sorted by address. The
-// caller must not change the slice.
-func (n *Name) Own(o Owner) []Entry {
+// Of gives the entries of one owner that is alive, sorted by address. A nil Name
+// has none. The caller must not change the slice.
+func (n *Name) Of(o Owner) []Entry {
 	if n == nil {
 		return nil
 	}
