@@ -150,11 +150,9 @@ func (l *Listener) bind() error {
 	// a directory that nobody else can enter, and linked to its name when it
 	// is as it should be; unlike rename, link never replaces anything.
 	fd := int(l.dir.Fd())
-	var random [6]byte
-	rand.Read(random[:])
-	tmp := ".murakumo-" + hex.EncodeToString(random[:])
-	if err := unix.Mkdirat(fd, tmp, 0o700); err != nil {
-		return fmt.Errorf("write to its directory: %w", err)
+	tmp, err := privateDir(fd)
+	if err != nil {
+		return err
 	}
 	defer unix.Unlinkat(fd, tmp, unix.AT_REMOVEDIR)
 	inner := tmp + "/s"
@@ -169,6 +167,17 @@ func (l *Listener) bind() error {
 		return err
 	}
 	return nil
+}
+
+// privateDir makes a directory within fd that only we can enter.
+func privateDir(fd int) (name string, err error) {
+	var random [6]byte
+	rand.Read(random[:])
+	name = ".murakumo-" + hex.EncodeToString(random[:])
+	if err := unix.Mkdirat(fd, name, 0o700); err != nil {
+		return "", fmt.Errorf("write to its directory: %w", err)
+	}
+	return name, nil
 }
 
 func (l *Listener) expose(fd int, inner string) error {

@@ -31,9 +31,6 @@ func (h *handler) events(w http.ResponseWriter, r *http.Request, _ url.Values) (
 	}
 	told := h.node.View()
 	s := stream{w: w, rc: http.NewResponseController(w)}
-	// The server's deadlines are those of short requests. (A server without
-	// deadlines, as in a test's recorder, says that it has none to lift.)
-	_ = s.rc.SetReadDeadline(time.Time{})
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 
@@ -84,6 +81,8 @@ func (s stream) tell(e Event) error {
 }
 
 func (s stream) write(text string) error {
+	// In place of the server's deadline, which is for short answers. (Where
+	// there is none to set, as in a test's recorder, none is missed.)
 	_ = s.rc.SetWriteDeadline(time.Now().Add(streamPatience))
 	_, err := s.w.Write([]byte(text))
 	return err
