@@ -121,7 +121,7 @@ func NewHooks(opts HookOptions) *Hooks {
 		opts.Timeout = DefaultTimeout
 	}
 	if opts.Exec == nil {
-		opts.Exec = processes(opts.Log)
+		opts.Exec = Processes(opts.Log)
 	}
 	if opts.Ended == nil {
 		opts.Ended = func(Result) {}

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-
-	"murakumo/internal/failover"
 )
 
 const (
@@ -29,10 +27,6 @@ type output struct {
 	bytes   int        // accepted so far
 	lines   int        // logged so far
 	leftOut int64      // bytes that were not logged
-}
-
-func newOutput(log *slog.Logger, t failover.Transition) *output {
-	return &output{log: log, attrs: append(about(t), "name", t.Name)}
 }
 
 // stream gives the writer for one of the two streams.

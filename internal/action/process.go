@@ -29,8 +29,8 @@ const (
 	groupPoll = 10 * time.Millisecond
 )
 
-// processes gives the Executor that runs real processes.
-func processes(log *slog.Logger) Executor {
+// Processes gives the Executor that runs real processes; see [NewHooks].
+func Processes(log *slog.Logger) Executor {
 	return func(ctx context.Context, h Hook) error {
 		if err := checkTransition(h.Transition); err != nil {
 			return fmt.Errorf("refuse to run %s: %w", h.Command[0], err)
@@ -39,20 +39,47 @@ func processes(log *slog.Logger) Executor {
 		if err != nil {
 			return err
 		}
-		return runProcess(ctx, log, path, h)
+		return runProcess(ctx, log, process{
+			path:  path,
+			args:  append(h.Command[1:len(h.Command):len(h.Command)], h.Addr.String(), h.Name, h.Status),
+			env:   environment(h),
+			attrs: append(about(h.Transition), "name", h.Name),
+		})
 	}
+}
+
+// RunCommand runs a command that belongs to no transition (on-start), under the
+// rules for hooks: command is its argument vector, to which args are appended.
+// It returns nil at exit status 0, and within 2 s after ctx is done.
+func RunCommand(ctx context.Context, log *slog.Logger, command []string, args ...string) error {
+	path, err := findCommand(command[0])
+	if err != nil {
+		return err
+	}
+	return runProcess(ctx, log, process{
+		path:  path,
+		args:  append(command[1:len(command):len(command)], args...),
+		env:   baseEnvironment(),
+		attrs: []any{"command", path},
+	})
+}
+
+// process is what runProcess starts; attrs go with each line of its output.
+type process struct {
+	path      string
+	args, env []string
+	attrs     []any
 }
 
 // runProcess starts the program and waits for its end, for grace and a little
 // more after ctx is done at most.
-func runProcess(ctx context.Context, log *slog.Logger, path string, h Hook) error {
-	out := newOutput(log, h.Transition)
+func runProcess(ctx context.Context, log *slog.Logger, p process) error {
+	out := &output{log: log, attrs: p.attrs}
 	stdout, stderr := out.stream("stdout", slog.LevelInfo), out.stream("stderr", slog.LevelError)
 
-	args := append(h.Command[1:len(h.Command):len(h.Command)], h.Addr.String(), h.Name, h.Status)
-	cmd := exec.CommandContext(ctx, path, args...)
+	cmd := exec.CommandContext(ctx, p.path, p.args...)
 	cmd.Dir = "/"
-	cmd.Env = environment(h)
+	cmd.Env = p.env
 	cmd.Stdout, cmd.Stderr = stdout, stderr // Stdin nil is /dev/null
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = grace
@@ -77,11 +104,11 @@ func runProcess(ctx context.Context, log *slog.Logger, path string, h Hook) erro
 		// It succeeded and left something running that holds its output, as a
 		// script does that starts a daemon. That is its right.
 		log.Warn("a process that the hook left behind holds its output open, which is not read any longer: "+
-			"redirect the output of what is to stay", append(about(h.Transition), "name", h.Name)...)
+			"redirect the output of what is to stay", p.attrs...)
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("run %s: %w", path, err)
+		return fmt.Errorf("run %s: %w", p.path, err)
 	}
 	return nil
 }
@@ -113,17 +140,17 @@ func signalGroup(pid int, sig syscall.Signal) error {
 // environment is all that a hook gets: nothing of what the daemon was started
 // with, so that a hook does the same under systemd, an init script or a shell.
 func environment(h Hook) []string {
-	return []string{
-		"PATH=" + hookPath,
-		"LANG=C",
-		"MURAKUMO_ADDRESS=" + h.Addr.String(),
-		"MURAKUMO_NAME=" + h.Name,
-		"MURAKUMO_STATUS=" + h.Status,
-		"MURAKUMO_PREVIOUS=" + h.Previous,
-		"MURAKUMO_REASON=" + string(h.Reason),
-		"MURAKUMO_TRANSITION=" + strconv.FormatUint(h.Number, 10),
-	}
+	return append(baseEnvironment(),
+		"MURAKUMO_ADDRESS="+h.Addr.String(),
+		"MURAKUMO_NAME="+h.Name,
+		"MURAKUMO_STATUS="+h.Status,
+		"MURAKUMO_PREVIOUS="+h.Previous,
+		"MURAKUMO_REASON="+string(h.Reason),
+		"MURAKUMO_TRANSITION="+strconv.FormatUint(h.Number, 10),
+	)
 }
+
+func baseEnvironment() []string { return []string{"PATH=" + hookPath, "LANG=C"} }
 
 // findCommand gives the path of a command's first word, if it may be run.
 func findCommand(word string) (string, error) {

@@ -103,7 +103,10 @@ func (d *HealthDriver) carryOut(e Effect, h Health, cause error) {
 	if e.Initial {
 		what = "initial health"
 	}
-	attrs := []any{"address", d.Addr, "why", e.Why, "transition", e.Number}
+	attrs := []any{"address", d.Addr}
+	if !e.Initial {
+		attrs = append(attrs, "why", e.Why, "transition", e.Number)
+	}
 	if cause != nil {
 		attrs = append(attrs, "error", cause)
 	}

@@ -1,0 +1,74 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"murakumo/internal/config"
+	"murakumo/internal/control"
+	"murakumo/internal/nameserver"
+)
+
+// Node is a whole node.
+type Node struct {
+	*Core
+	version string
+	dns     *nameserver.Server
+	socket  *control.Listener
+}
+
+// New builds a node and takes its sockets, so that what is in use already is
+// told before anything runs. Run, or Close when it is not run, gives them back.
+func New(cfg *config.Config, env Env, version string) (*Node, error) {
+	// The socket comes first: it is what two daemons of one host share.
+	socket, err := control.Listen(cfg.Socket, env.Log)
+	if err != nil {
+		return nil, err
+	}
+	core, err := NewCore(cfg, env)
+	if err != nil {
+		socket.Close()
+		return nil, err
+	}
+	n := &Node{Core: core, version: version, socket: socket}
+	n.dns = nameserver.New(nameserver.Config{
+		Bind: cfg.Bind, Port: cfg.Port, Resolvers: cfg.Resolvers, Log: env.Log,
+		Rules: nameserver.Rules{
+			Domain: cfg.Domain, DomainOwned: cfg.DomainOwned,
+			MaxAnswers:     cfg.MaxIPNum,
+			NegativeTTL:    uint32(min(math.MaxInt32, cfg.NegativeTTL/time.Second)),
+			Names:          cfg.Names.Match,
+			Addrs:          func(a netip.Addr) bool { return cfg.Addrs.Match(a.String()) },
+			AllowRecursion: cfg.AllowRecursion,
+		},
+	}, core.View)
+	if err := n.dns.Listen(); err != nil {
+		socket.Close()
+		return nil, fmt.Errorf("cannot serve DNS: %w", err)
+	}
+	return n, nil
+}
+
+// Close gives back the sockets of a node that will not be run.
+func (n *Node) Close() {
+	n.dns.Close()
+	n.socket.Close()
+}
+
+// Version is the daemon's version.
+func (n *Node) Version() string { return n.version }
+
+// Run runs the node until ctx is done and it has handed over. See [Core.Run].
+func (n *Node) Run(ctx context.Context) error {
+	return n.Core.Run(ctx, func(ctx context.Context) error {
+		serving, ctx := errgroup.WithContext(ctx)
+		serving.Go(func() error { return n.dns.Run(ctx) })
+		serving.Go(func() error { return control.NewServer(n.socket, n, n.log).Run(ctx) })
+		return serving.Wait()
+	})
+}

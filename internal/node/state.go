@@ -1,0 +1,167 @@
+package node
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"murakumo/internal/failover"
+)
+
+// state is what has to outlive the process, one small JSON file. Losing it is
+// mended by the peers (who hold our set with its version and transition
+// numbers); so a full or read-only disk is told once and stops nothing.
+type state struct {
+	path string
+	log  *slog.Logger
+
+	mu      sync.Mutex // guards what follows and the file
+	data    stateData
+	failing bool
+}
+
+type stateData struct {
+	// Owner is whose state this is: a cloned disk must not lend another host
+	// its version.
+	Owner netip.Addr `json:"owner"`
+	// Version is the highest version of our set that may have been published.
+	Version uint64 `json:"version"`
+	// Transitions holds the last number per kind and alias.
+	Transitions map[string]map[string]uint64 `json:"transitions"`
+	// Peers are the members last seen, to be tried at the next start.
+	Peers []netip.AddrPort `json:"peers"`
+}
+
+// openState reads dir/state.json. Without a usable file it starts afresh, and
+// says so when there was one.
+func openState(dir string, owner netip.Addr, log *slog.Logger) *state {
+	s := &state{path: filepath.Join(dir, "state.json"), log: log}
+	b, err := os.ReadFile(s.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		log.Warn("cannot read the state of the last run; starting afresh, the peers will tell our version", "error", err)
+	default:
+		if err := json.Unmarshal(b, &s.data); err != nil {
+			log.Warn("the state of the last run is damaged; starting afresh, the peers will tell our version", "path", s.path, "error", err)
+			s.data = stateData{}
+		} else if s.data.Owner != owner {
+			log.Warn("the state folder belongs to another address; starting afresh", "path", s.path, "owner", s.data.Owner)
+			s.data = stateData{}
+		}
+	}
+	s.data.Owner = owner
+	return s
+}
+
+// version is the ceiling of the last run: ours begins above it.
+func (s *state) version() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.data.Version
+}
+
+// reserve makes sure that versions up to n are known as used before one of
+// them is published.
+func (s *state) reserve(n uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n > s.data.Version {
+		s.data.Version = n
+		s.save()
+	}
+}
+
+// number is the last transition number of an alias.
+func (s *state) number(kind failover.Kind, name string) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.data.Transitions[kind.String()][name]
+}
+
+// transition records a number durably, before its hook runs.
+func (s *state) transition(kind failover.Kind, name string, number uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	of := s.data.Transitions[kind.String()]
+	if number <= of[name] {
+		return
+	}
+	if of == nil {
+		of = map[string]uint64{}
+		if s.data.Transitions == nil {
+			s.data.Transitions = map[string]map[string]uint64{}
+		}
+		s.data.Transitions[kind.String()] = of
+	}
+	of[name] = number
+	s.save()
+}
+
+// peers are the members of the last run.
+func (s *state) peers() []netip.AddrPort {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.data.Peers
+}
+
+// setPeers records the members; none at all is no news worth keeping, for it
+// is just when we are alone that we need to know whom to look for.
+func (s *state) setPeers(peers []netip.AddrPort) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(peers) > 0 {
+		s.data.Peers = peers
+		s.save()
+	}
+}
+
+// save writes the file whole or not at all. Callers hold mu.
+func (s *state) save() {
+	err := s.write()
+	if err != nil && !s.failing {
+		s.log.Error("cannot keep the state; versions and transition numbers may repeat after a restart until a peer corrects them", "path", s.path, "error", err)
+	}
+	s.failing = err != nil
+}
+
+func (s *state) write() (err error) {
+	b, err := json.MarshalIndent(s.data, "", "  ")
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(s.path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".state-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	if _, err := f.Write(append(b, '\n')); err != nil {
+		f.Close()
+		return err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), s.path); err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("opening the folder to make the new name durable: %w", err)
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
