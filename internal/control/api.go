@@ -77,6 +77,14 @@ type Member struct {
 	Records int `json:"records"`
 }
 
+// Label names the member for people: its address, and its name if that is known.
+func (m Member) Label() string {
+	if m.Name == "" {
+		return m.Address.String()
+	}
+	return m.Address.String() + " " + m.Name
+}
+
 // EventKind says what changed.
 type EventKind string
 
@@ -112,10 +120,8 @@ type Event struct {
 // "10.0.0.133 mysql-server: active -> inactive".
 func (e Event) String() string {
 	switch {
-	case e.Member != nil && e.Member.Name != "":
-		return fmt.Sprintf("node %s %s: %s", e.Member.Address, e.Member.Name, e.Kind)
 	case e.Member != nil:
-		return fmt.Sprintf("node %s: %s", e.Member.Address, e.Kind)
+		return fmt.Sprintf("node %s: %s", e.Member.Label(), e.Kind)
 	case e.Record == nil:
 		return string(e.Kind)
 	}

@@ -15,16 +15,29 @@ import (
 // recordsBody is the body of POST /v1/records as it came: pointers tell what is
 // missing from what is zero. Defaults are the configuration's business.
 type recordsBody struct {
-	Records []struct {
-		Name     string  `json:"name"`
-		TTL      *int64  `json:"ttl"`
-		Priority *string `json:"priority"`
-		Weight   *int64  `json:"weight"`
-	} `json:"records"`
+	Records []recordBody `json:"records"`
+}
+
+type recordBody struct {
+	Name     string  `json:"name"`
+	TTL      *int64  `json:"ttl"`
+	Priority *string `json:"priority"`
+	Weight   *int64  `json:"weight"`
 }
 
 type hostsBody struct {
 	Hosts []string `json:"hosts"`
+}
+
+// bodyOf is the client's way to the body, specs the server's way back.
+func bodyOf(specs []RecordSpec) (b recordsBody) {
+	for _, s := range specs {
+		b.Records = append(b.Records, recordBody{
+			Name: s.Name, TTL: new(int64(s.TTL)),
+			Priority: new(strings.ToLower(s.Priority.String())), Weight: new(int64(s.Weight)),
+		})
+	}
+	return b
 }
 
 func (b recordsBody) specs() ([]RecordSpec, error) {

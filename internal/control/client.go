@@ -20,7 +20,8 @@ import (
 
 // Client asks the daemon behind a control socket. Its errors are sentences for
 // an operator: what the daemon said, as an *Error, or why it cannot be asked and
-// what to do. It may be used by many goroutines at once and needs no closing.
+// what to do. What makes no sense is Invalid before anybody is asked. A Client
+// may be used by many goroutines at once and needs no closing.
 type Client struct {
 	path string
 	http *http.Client
@@ -62,6 +63,9 @@ func NewClient(path string) *Client {
 // Records gives the records that the phrase chooses, the asked node's first; see
 // Phrase, whose empty text chooses all.
 func (c *Client) Records(ctx context.Context, phrase string) ([]Record, error) {
+	if _, err := ParsePhrase(phrase); err != nil {
+		return nil, &Error{Invalid, err}
+	}
 	path := "/v1/records"
 	if phrase != "" {
 		path += "?" + url.Values{"phrase": {phrase}}.Encode()
@@ -74,17 +78,9 @@ func (c *Client) Records(ctx context.Context, phrase string) ([]Record, error) {
 // AddRecords adds or updates records of the asked node, all or none, and gives
 // them as published.
 func (c *Client) AddRecords(ctx context.Context, specs ...RecordSpec) ([]Record, error) {
-	type record struct {
-		Name     string `json:"name"`
-		TTL      uint32 `json:"ttl"`
-		Priority string `json:"priority"`
-		Weight   uint16 `json:"weight"`
-	}
-	body := struct {
-		Records []record `json:"records"`
-	}{}
-	for _, s := range specs {
-		body.Records = append(body.Records, record{s.Name, s.TTL, strings.ToLower(s.Priority.String()), s.Weight})
+	body := bodyOf(specs)
+	if _, err := body.specs(); err != nil {
+		return nil, &Error{Invalid, err}
 	}
 	var answer recordsAnswer
 	err := c.call(ctx, changePatience, http.MethodPost, "/v1/records", body, &answer)
@@ -93,6 +89,10 @@ func (c *Client) AddRecords(ctx context.Context, specs ...RecordSpec) ([]Record,
 
 // DeleteRecords takes aliases of the asked node away, all or none.
 func (c *Client) DeleteRecords(ctx context.Context, names ...string) error {
+	names, err := checkAll(names, checkName)
+	if err != nil {
+		return &Error{Invalid, err}
+	}
 	return c.call(ctx, changePatience, http.MethodDelete, "/v1/records/"+pathList(names), nil, nil)
 }
 
@@ -105,11 +105,19 @@ func (c *Client) Nodes(ctx context.Context) ([]Member, error) {
 
 // AddNodes makes the asked node join hosts.
 func (c *Client) AddNodes(ctx context.Context, hosts ...string) error {
+	hosts, err := checkAll(hosts, checkHost)
+	if err != nil {
+		return &Error{Invalid, err}
+	}
 	return c.call(ctx, changePatience, http.MethodPost, "/v1/nodes", hostsBody{hosts}, nil)
 }
 
 // DeleteNodes removes hosts from the cluster.
 func (c *Client) DeleteNodes(ctx context.Context, hosts ...string) error {
+	hosts, err := checkAll(hosts, checkHost)
+	if err != nil {
+		return &Error{Invalid, err}
+	}
 	return c.call(ctx, changePatience, http.MethodDelete, "/v1/nodes/"+pathList(hosts), nil, nil)
 }
 

@@ -58,6 +58,31 @@ func TestClientRoundTrip(t *testing.T) {
 	}
 }
 
+// What makes no sense is refused without asking, in the daemon's own words.
+func TestClientChecksFirst(t *testing.T) {
+	ctx := t.Context()
+	c := NewClient(filepath.Join(shortDir(t), "nobody"))
+	_, phrase := c.Records(ctx, "(")
+	_, weight := c.AddRecords(ctx, RecordSpec{Name: "web", Priority: catalog.Master})
+	_, twice := c.AddRecords(ctx, RecordSpec{Name: "web", Priority: catalog.Master, Weight: 1}, RecordSpec{Name: "WEB", Priority: catalog.Master, Weight: 1})
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{phrase, "phrase \"(\" is no regular expression"},
+		{weight, "records[0].weight: 0 is not in 1 … 65535"},
+		{twice, "records[1].name: \"web\" is named twice"},
+		{c.DeleteRecords(ctx, "a b"), "has a character that is not allowed"},
+		{c.DeleteRecords(ctx), "the list is empty"},
+		{c.AddNodes(ctx, "a:b:c"), "expected an address or a name"},
+		{c.DeleteNodes(ctx, "a", "a"), "\"a\" is named twice"},
+	} {
+		if c.err == nil || KindOf(c.err) != Invalid || !strings.Contains(c.err.Error(), c.want) {
+			t.Errorf("got %v, want %s", c.err, c.want)
+		}
+	}
+}
+
 // answerWith makes a listener at path that answers every connection with text.
 func answerWith(t *testing.T, path, text string) {
 	l, err := net.Listen("unix", path)
@@ -160,7 +185,10 @@ func TestClientTimeouts(t *testing.T) {
 			do    func(context.Context) error
 		}{
 			{"list", 10 * time.Second, func(ctx context.Context) error { _, err := c.Records(ctx, ""); return err }},
-			{"add", 25 * time.Second, func(ctx context.Context) error { _, err := c.AddRecords(ctx, RecordSpec{}); return err }},
+			{"add", 25 * time.Second, func(ctx context.Context) error {
+				_, err := c.AddRecords(ctx, RecordSpec{Name: "a", Priority: catalog.Backup, Weight: 1})
+				return err
+			}},
 			{"delete", 25 * time.Second, func(ctx context.Context) error { return c.DeleteRecords(ctx, "a") }},
 			{"join", 25 * time.Second, func(ctx context.Context) error { return c.AddNodes(ctx, "a") }},
 			{"watch", 45 * time.Second, func(ctx context.Context) error { return c.Watch(ctx, nil) }},

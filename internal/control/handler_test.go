@@ -35,7 +35,7 @@ func TestRequests(t *testing.T) {
 		{"GET", "/v1/records", "", 200, `{"records":[{"owner":"10.0.0.133","own":true,"address":"10.0.0.133","name":"mysql-server"`},
 		{"GET", "/v1/records?phrase=server-02", "", 200, `{"records":[{"owner":"10.0.0.55","own":false,"address":"10.0.0.55","name":"server-02"`},
 		{"GET", "/v1/records?phrase=nothing", "", 200, `{"records":[]}`},
-		{"GET", "/v1/records?phrase=%28", "", 400, `{"error":"phrase \"(\" is no regular expression: missing closing )`},
+		{"GET", "/v1/records?phrase=%28", "", 400, `{"error":"phrase \"(\" is no regular expression: missing closing ): \"(\""}`},
 		{"GET", "/v1/records?frase=a", "", 400, `{"error":"unknown parameter \"frase\""}`},
 		{"GET", "/v1/records?phrase=a&phrase=b", "", 400, `{"error":"parameter \"phrase\": given 2 times"}`},
 		{"GET", "/v1/records?phrase=%zz", "", 400, `{"error":"malformed query`},

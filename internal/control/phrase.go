@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"regexp/syntax"
+	"strings"
 )
 
 // Phrase chooses records: a regular expression (RE2, so no phrase can take
@@ -17,7 +18,7 @@ type Phrase struct{ re *regexp.Regexp }
 func ParsePhrase(s string) (Phrase, error) {
 	re, err := regexp.Compile("(?i)" + s)
 	if se, ok := errors.AsType[*syntax.Error](err); ok {
-		return Phrase{}, fmt.Errorf("phrase %q is no regular expression: %s: %q", s, se.Code, se.Expr)
+		return Phrase{}, fmt.Errorf("phrase %q is no regular expression: %s: %q", s, se.Code, strings.TrimPrefix(se.Expr, "(?i)"))
 	}
 	if err != nil {
 		return Phrase{}, fmt.Errorf("phrase %q is no regular expression: %w", s, err)

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// flags is the command line. No flag takes a value with a leading hyphen from
+// the next word, so "-L -S /s" is two flags; "--delete=-x" is how to write one.
+type flags struct {
+	List       optional `short:"L"`
+	Add        values   `short:"A"`
+	Delete     values   `short:"D"`
+	AddNode    values   `short:"a"`
+	DeleteNode values   `short:"d"`
+	Configtest optional `short:"t"`
+	Watch      bool
+	Help       bool `short:"h"`
+	Version    bool `short:"v"`
+
+	Socket text `short:"S"`
+	JSON   bool `name:"json"`
+	Init   bool
+}
+
+// optional is a flag whose value may be left out.
+type optional struct {
+	given bool
+	value string
+}
+
+// IsBool tells kong that the flag is complete without a value.
+func (optional) IsBool() bool { return true }
+
+// Decode takes the next word if that is a value.
+func (o *optional) Decode(ctx *kong.DecodeContext) error {
+	if o.given {
+		return errors.New("given twice")
+	}
+	o.given = true
+	if ctx.Scan.Peek().IsValue() {
+		o.value = ctx.Scan.Pop().String()
+	}
+	return nil
+}
+
+// values is a flag that may be repeated. Each value is kept whole: kong's own
+// lists are divided at commas, which records have.
+type values []string
+
+// Decode takes the next word.
+func (l *values) Decode(ctx *kong.DecodeContext) error {
+	value, err := popValue(ctx)
+	if err == nil {
+		*l = append(*l, value)
+	}
+	return err
+}
+
+// text is a flag with one value.
+type text string
+
+// Decode takes the next word.
+func (t *text) Decode(ctx *kong.DecodeContext) error {
+	value, err := popValue(ctx)
+	if err == nil {
+		*t = text(value)
+	}
+	return err
+}
+
+func popValue(ctx *kong.DecodeContext) (string, error) {
+	if next := ctx.Scan.Peek(); !next.IsValue() || next.String() == "" {
+		return "", errors.New("its value is missing")
+	}
+	return ctx.Scan.Pop().String(), nil
+}
+
+// parse reads the command line.
+func parse(args []string) (*flags, error) {
+	f := new(flags)
+	parser, err := kong.New(f, kong.Name("mrkmctl"), kong.NoDefaultHelp(), kong.Exit(func(int) {}))
+	if err != nil {
+		return nil, fmt.Errorf("make the parser: %w", err)
+	}
+	args, err = expand(args, longNames(parser.Model))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := parser.Parse(args); err != nil {
+		// One guess helps; for a single letter kong guesses all others.
+		said, _, _ := strings.Cut(err.Error(), ", did you mean one of ")
+		return nil, errors.New(said)
+	}
+	return f, nil
+}
+
+func longNames(app *kong.Application) []string {
+	var names []string
+	for _, f := range app.Flags {
+		names = append(names, f.Name)
+	}
+	return names
+}
+
+// expand writes out long names that were shortened, by the rule of Ruby's
+// OptionParser, which the original used: a beginning that only one name has, or
+// several of which the shortest begins all others (--del is --delete, beside
+// --delete-node).
+func expand(args, names []string) ([]string, error) {
+	out := make([]string, len(args))
+	copy(out, args)
+	for i, arg := range out {
+		if arg == "--" {
+			break
+		}
+		short, ok := strings.CutPrefix(arg, "--")
+		if !ok {
+			continue
+		}
+		short, rest, hasValue := strings.Cut(short, "=")
+		name, err := complete(short, names)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = "--" + name
+		if hasValue {
+			out[i] += "=" + rest
+		}
+	}
+	return out, nil
+}
+
+// complete gives the name that short stands for, and short itself when there is
+// none: the parser knows better what to say then.
+func complete(short string, names []string) (string, error) {
+	var fit []string
+	shortest := ""
+	for _, name := range names {
+		if strings.HasPrefix(name, short) {
+			fit = append(fit, "--"+name)
+			if shortest == "" || len(name) < len(shortest) {
+				shortest = name
+			}
+		}
+	}
+	for _, name := range fit {
+		if !strings.HasPrefix(name, "--"+shortest) {
+			return "", fmt.Errorf("--%s: can mean %s", short, strings.Join(fit, " or "))
+		}
+	}
+	if shortest == "" {
+		return short, nil
+	}
+	return shortest, nil
+}
+
+// command is what the command line asks for.
+type command string
+
+const (
+	list       command = "--list"
+	add        command = "--add"
+	remove     command = "--delete"
+	addNode    command = "--add-node"
+	removeNode command = "--delete-node"
+	configtest command = "--configtest"
+	watch      command = "--watch"
+)
+
+// command gives the one command there is.
+func (f *flags) command() (command, error) {
+	var asked []string
+	for _, c := range []struct {
+		command command
+		given   bool
+	}{
+		{list, f.List.given},
+		{add, len(f.Add) > 0},
+		{remove, len(f.Delete) > 0},
+		{addNode, len(f.AddNode) > 0},
+		{removeNode, len(f.DeleteNode) > 0},
+		{configtest, f.Configtest.given},
+		{watch, f.Watch},
+	} {
+		if c.given {
+			asked = append(asked, string(c.command))
+		}
+	}
+	switch {
+	case len(asked) == 0:
+		return "", errors.New("no command given")
+	case len(asked) > 1:
+		return "", fmt.Errorf("one command at a time: %s", strings.Join(asked, " and "))
+	case f.JSON && !f.List.given:
+		return "", fmt.Errorf("--json: goes with --list and not with %s", asked[0])
+	case f.Init && !f.Configtest.given:
+		return "", fmt.Errorf("--init: goes with --configtest and not with %s", asked[0])
+	}
+	return command(asked[0]), nil
+}
