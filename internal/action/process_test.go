@@ -47,19 +47,24 @@ func run(t *testing.T, log *logbook, h Hook) Result {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- q.Run(ctx) }()
-	defer func() {
-		stop()
-		if err := <-done; err != nil {
-			t.Errorf("Run: %v", err)
-		}
-	}()
 	q.Enqueue(h)
+	r := receive(t, ended, "the end of the hook")
+	stop()
+	if err := receive(t, done, "the end of Run"); err != nil {
+		t.Errorf("Run: %v", err)
+	}
+	return r
+}
+
+// receive fails the test when nothing comes in 15 s.
+func receive[T any](t *testing.T, from <-chan T, what string) T {
+	t.Helper()
 	select {
-	case r := <-ended:
-		return r
-	case <-time.After(30 * time.Second):
-		t.Fatal("the hook has not ended after 30 s")
-		return Result{}
+	case v := <-from:
+		return v
+	case <-time.After(15 * time.Second):
+		t.Fatalf("waited 15 s for %s", what)
+		panic("unreachable")
 	}
 }
 
@@ -338,13 +343,13 @@ func startAndStop(t *testing.T, text string) (said string) {
 	}
 	start := time.Now()
 	stop()
-	if err := <-done; err != nil {
+	if err := receive(t, done, "the end of Run"); err != nil {
 		t.Errorf("Run: %v", err)
 	}
 	if took := time.Since(start); took > 2*time.Second+slack {
 		t.Errorf("stopping took %s", took)
 	}
-	if r := <-ended; r.Outcome != Failed || !errors.Is(r.Err, errStopped) {
+	if r := receive(t, ended, "the end of the hook"); r.Outcome != Failed || !errors.Is(r.Err, errStopped) {
 		t.Errorf("%+v", r)
 	}
 	return said
