@@ -13,8 +13,8 @@ import (
 	"murakumo/internal/catalog"
 )
 
-// tier makes entries of the given weights; the third octet pair of the address
-// is the entry's place, so that equal weights stay distinguishable.
+// tier makes entries of the given weights; the end of the address is the
+// entry's place, so that equal weights stay distinguishable.
 func tier(weights ...uint16) []*catalog.Entry {
 	var es []*catalog.Entry
 	for i, w := range weights {
@@ -54,17 +54,19 @@ func TestRandomShares(t *testing.T) {
 				pair[[2]*catalog.Entry{order[0], order[1]}]++
 			}
 			var total float64
-			for _, e := range es {
-				total += float64(weight(e))
+			share := make([]float64, len(es))
+			for i, w := range tt.weights {
+				share[i] = max(1, float64(w))
+				total += share[i]
 			}
 			for i, e := range es {
-				p := float64(weight(e)) / total
+				p := share[i] / total
 				near(t, fmt.Sprintf("entry %d first", i), first[e], p, draws)
 				for j, f := range es {
 					if i != j {
 						// Without replacement: the second is drawn
 						// from what is left.
-						q := p * float64(weight(f)) / (total - float64(weight(e)))
+						q := p * share[j] / (total - share[i])
 						near(t, fmt.Sprintf("entry %d first and %d second", i, j), pair[[2]*catalog.Entry{e, f}], q, draws)
 					}
 				}

@@ -117,7 +117,12 @@ func upstream(t testing.TB, h dns.HandlerFunc) netip.AddrPort {
 		s.Handler, s.NotifyStartedFunc = h, func() { close(up) }
 		go s.ActivateAndServe()
 		<-up
-		t.Cleanup(func() { s.Shutdown() })
+		t.Cleanup(func() {
+			// A test that failed may have left h waiting.
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			s.ShutdownContext(ctx)
+		})
 	}
 	return k.addr
 }

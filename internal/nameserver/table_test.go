@@ -104,6 +104,7 @@ const house = `
 10.0.0.7  10.0.0.7      c-alias    50   secondary  100  active
 10.0.0.7  10.0.0.7      z-alias    60   master     100  inactive
 10.0.0.8  10.0.0.8      only-ill   60   master     100  inactive
+10.0.0.8  10.0.0.8      web        10   master     100  inactive
 `
 
 func seeded() *rand.Rand { return rand.New(rand.NewPCG(1, 2)) }
