@@ -32,9 +32,6 @@ type optional struct {
 	value string
 }
 
-// IsBool tells kong that the flag is complete without a value.
-func (optional) IsBool() bool { return true }
-
 // Decode takes the next word if that is a value.
 func (o *optional) Decode(ctx *kong.DecodeContext) error {
 	if o.given {

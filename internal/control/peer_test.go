@@ -64,12 +64,7 @@ func TestUnknownPeerIsCutOff(t *testing.T) {
 // The same with a real other user, which takes root to become. (The test above
 // covers the decision where we are not root.)
 func TestRealOtherUserIsCutOff(t *testing.T) {
-	if os.Geteuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("needs root: becomes another user")
-		}
-		t.Skip("needs root: becomes another user")
-	}
+	needRoot(t)
 	dir := shortDir(t)
 	path := filepath.Join(dir, "s")
 	serveAt(t, path)
@@ -116,5 +111,58 @@ func TestRealOtherUserIsCutOff(t *testing.T) {
 		}
 	case <-time.After(10 * time.Second):
 		t.Error("still connected")
+	}
+}
+
+// needRoot skips what takes another user, but not where CI promised root.
+func needRoot(t *testing.T) {
+	t.Helper()
+	switch {
+	case os.Geteuid() == 0:
+	case os.Getenv("CI") == "true":
+		t.Fatal("needs root: another user takes part")
+	default:
+		t.Skip("needs root: another user takes part")
+	}
+}
+
+// What another user left or made is refused and left alone: their dead socket,
+// and a directory that they own or linked to.
+func TestListenRefusesOtherUsersThings(t *testing.T) {
+	needRoot(t)
+	const nobody = 65534
+	for _, c := range []struct {
+		name string
+		make func(dir string) (path string, err error)
+		want string
+	}{
+		{"dead socket", func(dir string) (string, error) {
+			deadSocket(t, filepath.Join(dir, "s"))
+			return filepath.Join(dir, "s"), os.Lchown(filepath.Join(dir, "s"), nobody, nobody)
+		}, "a dead socket of user 65534 is there"},
+		{"link to a directory of root", func(dir string) (string, error) {
+			if err := os.Symlink(shortDir(t), filepath.Join(dir, "run")); err != nil {
+				return "", err
+			}
+			return filepath.Join(dir, "run", "s"), os.Lchown(filepath.Join(dir, "run"), nobody, nobody)
+		}, "its directory is a link made by user 65534"},
+		{"directory", func(dir string) (string, error) {
+			return filepath.Join(dir, "s"), os.Chown(dir, nobody, nobody)
+		}, "belongs to user 65534, who could replace the socket"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path, err := c.make(shortDir(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			before, _ := os.Lstat(path)
+			if _, err := Listen(path, noLog); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %s", err, c.want)
+			}
+			after, _ := os.Lstat(path)
+			if (before == nil) != (after == nil) || before != nil && !os.SameFile(before, after) {
+				t.Error("it was touched")
+			}
+		})
 	}
 }
