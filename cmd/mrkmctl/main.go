@@ -90,7 +90,7 @@ func ask(ctx context.Context, c *control.Client, do command, f *flags, v voice) 
 		if f.JSON {
 			return v.json(records)
 		}
-		return v.data(table(records))
+		return v.data(control.TableText(records))
 	case add:
 		var specs []control.RecordSpec
 		for _, given := range f.Add {

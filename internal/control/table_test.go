@@ -131,3 +131,20 @@ func TestPhraseActiveIsNotInactive(t *testing.T) {
 		t.Error("active chose an inactive record")
 	}
 }
+
+func TestTableText(t *testing.T) {
+	want := strings.TrimLeft(`
+  IP address       TTL     Priority   Weight  Activity  Hostname
+  ---------------  ------  ---------  ------  --------  ----------
+* 10.0.0.133           60  Master        100  Active    mysql-server
+* 10.0.0.133           60  Origin          -  Active    server-01
+  10.0.0.55            60  Backup        100  Active    mysql-server
+  10.0.0.55            60  Origin          -  Active    server-02
+`, "\n")
+	if got := TableText(Table(fourRecords(t).View())); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	if got := TableText(nil); got != "No match\n" {
+		t.Errorf("an empty table: %q", got)
+	}
+}

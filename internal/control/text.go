@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// TableText gives records as people read them; the asked node's own have a star.
+// TableText gives records as people read them, in mrkmctl -L and in murakumo dev:
+// one line each, in the order given, those of the asked node with a star.
 // Columns are as wide as in the original, whose output scripts cut at positions,
 // and grow only for what would not fit: IPv6 addresses, great TTLs.
 func TableText(records []Record) string {
