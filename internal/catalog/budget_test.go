@@ -25,8 +25,8 @@ func filled(tb testing.TB, n, m int) *Catalog {
 			}
 		}
 	})
-	c.Merge(peer.View().Own())
 	c.SetStatus(addr2, Alive, time0)
+	c.Merge(peer.View().Own())
 	return c
 }
 

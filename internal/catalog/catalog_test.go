@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"fmt"
+	"iter"
 	"math"
 	"net/netip"
 	"slices"
@@ -335,6 +336,8 @@ func TestStrings(t *testing.T) {
 		fmt.Sprint(Priority(9)):                             "Priority(9)",
 		(&LimitError{Owner: addr1, Max: 3}).Error():         "set of 10.0.0.1: too many records: more than 3; raise max-records here if its owner needs them",
 		fmt.Sprint(ParsePriority("MASTER")):                 "Master <nil>",
+		fmt.Sprint(ParsePriority("Secondary")):              "Secondary <nil>",
+		fmt.Sprint(ParsePriority("backup")):                 "Backup <nil>",
 		fmt.Sprint(ParsePriority("origin")):                 `Priority(0) priority "origin": expected master, secondary or backup`,
 	} {
 		if got != want {
@@ -368,4 +371,35 @@ func TestWholeSetOnTopOfAnother(t *testing.T) {
 	if _, ok := after.Set.Delta(2); ok {
 		t.Error("a delta from a version that this node never saw")
 	}
+}
+
+// TestIteratorsStop: a caller may leave any loop early.
+func TestIteratorsStop(t *testing.T) {
+	c := New(Options{Self: addr1})
+	c.Update(put(t, rec("a", addr1), rec("b", addr1)))
+	c.SetStatus(addr2, Alive, time0)
+	v := c.View()
+	for what, first := range map[string]func() any{
+		"records":         func() any { return firstOf(v.Own().Records()) },
+		"names":           func() any { return firstOf(v.Names()) },
+		"entries":         func() any { return firstOf(v.Entries()) },
+		"members":         func() any { return firstOf(v.Members()) },
+		"changes":         func() any { return firstOf(v.Diff(nil)).New },
+		"member changes":  func() any { return firstOf(v.DiffMembers(nil)) },
+		"records of edit": func() (r any) { c.Update(func(e *Edit) { r = firstOf(e.Records()) }); return r },
+	} {
+		if got := first(); got == nil {
+			t.Errorf("%s: nothing", what)
+		}
+	}
+	if v.Self() != addr1 || v.Own().Protocol() != Protocol {
+		t.Errorf("self %v, protocol %d", v.Self(), v.Own().Protocol())
+	}
+}
+
+func firstOf[E any](seq iter.Seq[E]) (e E) {
+	for e = range seq {
+		break
+	}
+	return e
 }

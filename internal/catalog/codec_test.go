@@ -108,6 +108,8 @@ func TestDecodeIsStrict(t *testing.T) {
 		"too much of a later protocol": {joined(head, tagged(9, make([]byte, maxHeaderUnknown))), "unknown fields"},
 
 		"record as varint":                {joined(head, number(4, 1)), "expected octets"},
+		"name as varint":                  {record(number(1, 1)), "expected octets"},
+		"address as varint":               {record(tagged(1, []byte("web")), number(2, 1)), "expected octets"},
 		"empty record":                    {record(), "zero value"},
 		"no name":                         {record(tagged(2, v4), number(4, 1), number(5, 1)), "name is empty"},
 		"no address":                      {record(tagged(1, []byte("web")), number(4, 1), number(5, 1)), "address is missing"},

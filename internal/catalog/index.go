@@ -54,26 +54,16 @@ type alteration struct {
 // records that differ and of their names.
 func (v *View) replace(o Owner, is *Member) {
 	was := v.members.get(o)
+	if was != nil && is != nil && was.visible() != is.visible() {
+		// Every record moves from one list to the other.
+		v.replace(o, nil)
+		was = nil
+	}
 	names := map[string][]alteration{}
-	alter := func(k Key, was, is *item) {
+	is.records().diff(was.records(), func(k Key, was, is *item) bool {
 		names[k.Name] = append(names[k.Name], alteration{k.Addr, was, is})
-	}
-	if was.visible() == is.visible() {
-		is.records().diff(was.records(), func(k Key, was, is *item) bool {
-			alter(k, was, is)
-			return true
-		})
-	} else { // every record moves from one list to the other
-		before, after := was.records(), is.records()
-		for k, it := range before.all() {
-			alter(k, it, after.get(k))
-		}
-		for k, it := range after.all() {
-			if before.get(k) == nil {
-				alter(k, nil, it)
-			}
-		}
-	}
+		return true
+	})
 	places := map[netip.Addr]table[placeKey, item]{}
 	for name, list := range names {
 		slices.SortFunc(list, func(a, b alteration) int { return a.addr.Compare(b.addr) })
