@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -298,11 +299,7 @@ func mailConfig(n *config.Notification) action.MailConfig {
 func (c *Core) AddRecords(_ context.Context, specs []control.RecordSpec) ([]catalog.Record, error) {
 	var aliases []config.Alias
 	for _, s := range specs {
-		name := s.Name
-		if c.cfg.Domain != "" {
-			name = strings.TrimSuffix(name, "."+c.cfg.Domain)
-		}
-		aliases = append(aliases, config.Alias{Name: name, TTL: s.TTL, Priority: s.Priority, Weight: s.Weight})
+		aliases = append(aliases, config.Alias{Name: c.bare(s.Name), TTL: s.TTL, Priority: s.Priority, Weight: s.Weight})
 	}
 	added, err := c.records.add(aliases)
 	if err != nil {
@@ -317,7 +314,10 @@ func (c *Core) AddRecords(_ context.Context, specs []control.RecordSpec) ([]cata
 // DeleteRecords is `mrkmctl -D`: the duty of each alias is let go, then its
 // records are taken out.
 func (c *Core) DeleteRecords(ctx context.Context, names []string) error {
-	for _, name := range names {
+	names = slices.Clone(names)
+	for i, name := range names {
+		name = c.bare(name)
+		names[i] = name
 		if err := c.records.check(name); err != nil {
 			return err
 		}
@@ -332,6 +332,14 @@ func (c *Core) DeleteRecords(ctx context.Context, names []string) error {
 		c.log.Info("record deleted by hand: " + name)
 	}
 	return nil
+}
+
+// bare is a name without the domain, as the table has it.
+func (c *Core) bare(name string) string {
+	if c.cfg.Domain == "" {
+		return name
+	}
+	return strings.TrimSuffix(name, "."+c.cfg.Domain)
 }
 
 // AddNodes is `mrkmctl -a`.

@@ -89,6 +89,7 @@ type Host struct {
 	mu      sync.Mutex // guards all below
 	broken  bool       // its service does not answer
 	running *process
+	ended   error // of a daemon that ended by itself
 }
 
 // process is one life of a daemon.
@@ -175,6 +176,35 @@ func (c *Cluster) Stop() {
 // Start boots the host's daemon with the disk that it has.
 func (h *Host) Start() {
 	h.c.t.Helper()
+	p := h.boot()
+	ctx, stop := context.WithCancel(context.Background())
+	p.stop = stop
+	h.mu.Lock()
+	h.running = p
+	h.mu.Unlock()
+	go func() {
+		err := p.Run(ctx, nil)
+		h.mu.Lock()
+		if err != nil && h.running == p {
+			h.ended, h.running = err, nil
+		}
+		h.mu.Unlock()
+		close(p.done)
+	}()
+}
+
+// New builds the host's core without running it.
+func (h *Host) New() *node.Core { return h.boot().Core }
+
+// Ended is the error with which the daemon ended by itself, nil for none.
+func (h *Host) Ended() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ended
+}
+
+func (h *Host) boot() *process {
+	h.c.t.Helper()
 	p := &process{endpoint: h.c.Net.Listen(netip.AddrPortFrom(h.Addr, 10870)), done: make(chan struct{})}
 	core, err := node.NewCore(h.cfg, node.Env{
 		Log:       slog.New(slog.DiscardHandler),
@@ -207,15 +237,7 @@ func (h *Host) Start() {
 		h.c.t.Fatalf("%s: %v", h.Addr, err)
 	}
 	p.Core = core
-	ctx, stop := context.WithCancel(context.Background())
-	p.stop = stop
-	h.mu.Lock()
-	h.running = p
-	h.mu.Unlock()
-	go func() {
-		defer close(p.done)
-		_ = core.Run(ctx, nil)
-	}()
+	return p
 }
 
 // Kill ends the host without a word: no hook, no goodbye. Its disk stays as it

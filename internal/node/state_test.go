@@ -1,0 +1,97 @@
+package node
+
+import (
+	"bytes"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"murakumo/internal/failover"
+)
+
+var owner = netip.MustParseAddr("10.0.0.133")
+
+func TestStateSurvives(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "lib", "murakumo")
+	s := openState(dir, owner, slog.New(slog.DiscardHandler))
+	s.reserve(1024)
+	s.reserve(5) // never falls
+	s.transition(failover.KindActivity, "mysql-server", 7)
+	s.transition(failover.KindActivity, "mysql-server", 6)
+	s.transition(failover.KindHealth, "mysql-server", 3)
+	peers := []netip.AddrPort{netip.MustParseAddrPort("10.0.0.55:10870")}
+	s.setPeers(peers)
+	s.setPeers(nil) // alone: whom to look for is kept
+
+	s = openState(dir, owner, slog.New(slog.DiscardHandler))
+	if v := s.version(); v != 1024 {
+		t.Errorf("version %d", v)
+	}
+	if n := s.number(failover.KindActivity, "mysql-server"); n != 7 {
+		t.Errorf("activity number %d", n)
+	}
+	if n := s.number(failover.KindHealth, "mysql-server"); n != 3 {
+		t.Errorf("health number %d", n)
+	}
+	if p := s.peers(); len(p) != 1 || p[0] != peers[0] {
+		t.Errorf("peers %v", p)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 {
+		t.Errorf("the folder holds %v, want state.json alone (%v)", entries, err)
+	}
+}
+
+// TestStateThatIsNoUse: each is told in a line and leads to a fresh start.
+func TestStateThatIsNoUse(t *testing.T) {
+	for _, c := range []struct{ name, content, line string }{
+		{"empty", "", "is damaged"},
+		{"cut off", `{"owner": "10.0.0.1`, "is damaged"},
+		{"another host's", `{"owner": "10.0.0.9", "version": 77}`, "belongs to another address"},
+		{"ours", `{"owner": "10.0.0.133", "version": 77}`, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, "state.json"), []byte(c.content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var log bytes.Buffer
+			s := openState(dir, owner, slog.New(slog.NewTextHandler(&log, nil)))
+			want := uint64(0)
+			if c.line == "" {
+				want = 77
+			}
+			if v := s.version(); v != want {
+				t.Errorf("version %d, want %d", v, want)
+			}
+			if !strings.Contains(log.String(), c.line) || c.line == "" && log.Len() > 0 {
+				t.Errorf("log %q, want %q", log.String(), c.line)
+			}
+		})
+	}
+}
+
+// TestStateDiskFull: what cannot be kept is told once, not at every change, and
+// the figures in memory go on.
+func TestStateDiskFull(t *testing.T) {
+	// A file where the folder should be fails for root, too.
+	blocked := filepath.Join(t.TempDir(), "lib")
+	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	s := openState(filepath.Join(blocked, "murakumo"), owner, slog.New(slog.NewTextHandler(&log, nil)))
+	log.Reset()
+	for n := range uint64(5) {
+		s.transition(failover.KindHealth, "web", n+1)
+	}
+	if n := s.number(failover.KindHealth, "web"); n != 5 {
+		t.Errorf("number %d", n)
+	}
+	if n := strings.Count(log.String(), "cannot keep the state"); n != 1 {
+		t.Errorf("told %d times:\n%s", n, log.String())
+	}
+}
