@@ -2,6 +2,7 @@ package expr
 
 import (
 	"fmt"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -54,7 +55,7 @@ func (t Type) refuse(v any) string {
 		case Text:
 			return ""
 		case Host:
-			if v == "" || strings.ContainsFunc(v, func(r rune) bool { return unicode.IsSpace(r) || r == '/' }) {
+			if !isHost(v) {
 				return "this string is neither name nor address"
 			}
 			return ""
@@ -68,9 +69,9 @@ func (t Type) refuse(v any) string {
 				return "this string does not begin with /"
 			}
 			// A path that cannot stand in a request line would only fail at
-			// the first check.
-			if _, err := url.ParseRequestURI(v); err != nil || strings.ContainsFunc(v, unicode.IsSpace) {
-				return "this string has a blank or a broken %-escape"
+			// the first check; what is behind a # never reaches a server.
+			if _, err := url.ParseRequestURI(v); err != nil || strings.ContainsRune(v, '#') || strings.ContainsFunc(v, unicode.IsSpace) {
+				return "this string has a blank, a # or a broken %-escape"
 			}
 			return ""
 		}
@@ -93,6 +94,17 @@ func (t Type) refuse(v any) string {
 		return ""
 	}
 	return "got " + kindOf(v)
+}
+
+// isHost takes the names that murakumo itself takes, with no limit to the
+// length: the resolver will say.
+func isHost(s string) bool {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return true
+	}
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune(".-_", r)
+	})
 }
 
 func kindOf(v any) string {

@@ -1,0 +1,63 @@
+// Package check holds the probes of the health checks: one file per protocol,
+// each probe a function that asks once and says why the answer is no.
+//
+//	probe := check.Compile(script)              // script: tcp_check 80 and http_get '/'
+//	probe = check.Command([]string{"/usr/lib/nagios/plugins/check_disk", "-w", "10%"})
+//
+//	ctx, cancel := context.WithTimeout(ctx, timeout)
+//	defer cancel()
+//	err := probe(ctx) // nil: healthy
+//
+// A probe has no time limit of its own and obeys ctx in every step: it looks
+// up, connects, waits, reads until ctx ends, and then returns at once. What it
+// opened is closed and what it started has ended when it returns, so a check
+// every second costs the same after a year. The only exception is a program
+// that leaves its process group to outlive [Command].
+//
+// Probes share nothing: any number may run at the same time, and none uses a
+// connection of the one before, because a pool would find a dead server late.
+package check
+
+import (
+	"context"
+	"fmt"
+	"net"
+
+	"murakumo/internal/check/expr"
+)
+
+// A Probe asks once whether a service is well. Nil is yes; an error says what
+// was tried on what and what came back. An error because ctx ended wraps
+// ctx's. No error holds a password.
+type Probe func(ctx context.Context) error
+
+// calls has a maker of probes for each check of expr.Signatures; a test
+// compares the two.
+var calls = map[string]func(expr.Call) Probe{
+	"http_get":    httpGet,
+	"mysql_check": mysqlCheck,
+	"tcp_check":   tcpCheck,
+}
+
+// Compile gives the probe that runs a script. Its checks run one after the
+// other within the one ctx, those alone that still matter.
+func Compile(s *expr.Script) Probe {
+	return func(ctx context.Context) error {
+		return s.Eval(ctx, func(ctx context.Context, c expr.Call) error {
+			make := calls[c.Name]
+			if make == nil {
+				return fmt.Errorf("this program has no %s", c.Name)
+			}
+			return make(c)(ctx)
+		})
+	}
+}
+
+// dial connects. Names are looked up by Go's own resolver: the C library's
+// cannot be interrupted, and a dead name server would leave a thread behind
+// for every probe. Keep-alive packets are off, a probe is shorter than their
+// first interval.
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	d := net.Dialer{KeepAlive: -1, Resolver: &net.Resolver{PreferGo: true}}
+	return d.DialContext(ctx, network, address)
+}
