@@ -159,3 +159,29 @@ func TestManyRecords(t *testing.T) {
 		t.Errorf("%d names and %d addresses are left", b.View().names.len(), b.View().places.len())
 	}
 }
+
+// TestSupersededMeansThereIsANext: whoever is woken finds the later view, and
+// does not spin on the one it had. Many waiters make it likely that one of them
+// runs while the writer is still waking the others.
+func TestSupersededMeansThereIsANext(t *testing.T) {
+	c := New(Options{Self: addr1})
+	for i := range uint32(20) {
+		v := c.View()
+		var ready, waiting sync.WaitGroup
+		for range 200 {
+			ready.Add(1)
+			waiting.Go(func() {
+				ready.Done()
+				<-v.Superseded()
+				if c.View() == v {
+					t.Error("superseded, but still the present view")
+				}
+			})
+		}
+		ready.Wait()
+		r := rec("a", addr1)
+		r.TTL = i
+		c.Update(put(t, r))
+		waiting.Wait()
+	}
+}
