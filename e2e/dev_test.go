@@ -64,7 +64,7 @@ func open(t *testing.T, nobody bool, env []string, argv ...string) *session {
 	defer in.Close()
 	t.Cleanup(func() { stdin.Close() })
 	cmd.Stdin, s.stdin = in, stdin
-	s.process = start(t, strings.Join(argv, " "), s.output, cmd)
+	s.process = start(t, t, strings.Join(argv, " "), s.output, cmd)
 	t.Cleanup(func() {
 		for _, pid := range marked(s.mark) {
 			syscall.Kill(pid, syscall.SIGKILL)

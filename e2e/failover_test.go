@@ -29,7 +29,7 @@ func TestFailover(t *testing.T) {
 	one.peer, two.peer = two, one
 	s := &scenario{timing: x, lab: l, one: one, two: two, both: []*host{one, two}, mails: map[string]int{}}
 	t.Cleanup(func() {
-		if t.Failed() {
+		if t.Failed() || *dump {
 			one.dump(t)
 			two.dump(t)
 		}
@@ -44,6 +44,8 @@ func TestFailover(t *testing.T) {
 		{"2 MariaDB dies", s.databaseDies},
 		{"3 MariaDB comes back", s.databaseReturns},
 		{"4 the daemon is killed and started again", s.daemonKilled},
+		{"2 again, with rounds in another order", s.databaseDies},
+		{"3 again", s.databaseReturns},
 		{"5 the bridge is cut and healed", s.bridgeCut},
 		{"the daemons stop", s.stop},
 	}
@@ -144,8 +146,9 @@ func (s *scenario) tableAndDNS(t *testing.T) {
 	marks := map[*host]mark{}
 	for _, h := range s.both {
 		marks[h] = h.mark()
-		h.startDaemon(t)
 	}
+	s.one.startDaemon(t)
+	s.two.startDaemonBehind(t, s.timing)
 	s.tables(t, s.firstVerdict()+s.spread())
 	s.one.waitLog(t, marks[s.one], "initial health: mysql-server: healthy", s.spread())
 	s.two.waitLog(t, marks[s.two], "initial health: mysql-server: healthy", s.spread())
@@ -208,8 +211,10 @@ func (s *scenario) databaseDies(t *testing.T) {
 	s.tables(t, s.spread(), one)
 	s.answers(t, two.addr, s.spread())
 	// The two have no order between them.
-	one.waitLog(t, m1, "activity condition changed: mysql-server: inactive", s.toInactive())
-	two.waitLog(t, m2, "activity condition changed: mysql-server: active", s.spread()+s.toActive())
+	const letsGo, takesOver = "activity condition changed: mysql-server: inactive", "activity condition changed: mysql-server: active"
+	one.waitLog(t, m1, letsGo, s.toInactive())
+	two.waitLog(t, m2, takesOver, s.spread()+s.toActive())
+	t.Logf("server-02 took over %s after server-01 let go", two.at(t, m2, takesOver).Sub(one.at(t, m1, letsGo)))
 	two.waitLog(t, m2, "hook ended: mysql-server: active: ok", slack)
 	if wrong := s.settled(t, two); wrong != "" {
 		t.Fatal(wrong)
@@ -283,7 +288,9 @@ func (s *scenario) daemonKilled(t *testing.T) {
 	})
 
 	m1, m2 := one.mark(), two.mark()
-	one.startDaemon(t)
+	// The other way round than at first: when MariaDB dies next, the one that
+	// takes over may be before the one that lets go.
+	one.startDaemonBehind(t, s.timing)
 	s.tables(t, s.firstVerdict()+s.spread())
 	s.answers(t, one.addr, s.spread())
 	two.waitLog(t, m2, "activity condition changed: mysql-server: inactive", s.spread()+s.toInactive())
@@ -379,8 +386,13 @@ func (s *scenario) stop(t *testing.T) {
 	// its silence.
 	s.two.waitLog(t, m2, "node left: "+s.one.addr, s.spread())
 	wait(t, "server-02 shows its own records only", s.spread(), func() string { return s.two.table([]*host{s.two}) })
+	s.two.waitLog(t, m2, "activity condition changed: mysql-server: active", s.toActive())
+	s.two.waitLog(t, m2, "hook ended: mysql-server: active: ok", slack)
+	if wrong := s.two.moved(t); wrong != "" {
+		t.Error(wrong)
+	}
 	if s.two.logged(m2, "node lost: "+s.one.addr) >= 0 {
-		t.Fatal("server-02 lost server-01 although it had said goodbye")
+		t.Error("server-02 lost server-01 although it had said goodbye")
 	}
 	s.two.stopDaemon(t, 10*time.Second)
 	for _, h := range s.both {

@@ -24,6 +24,7 @@ type host struct {
 	peer *host
 
 	db, daemon *process
+	started    time.Time // of the daemon
 }
 
 // addHost makes the host with its files; nothing runs yet.
@@ -81,8 +82,21 @@ func (h *host) recordPath() string { return filepath.Join(h.dir, "hooks") }
 // startDaemon starts murakumo.
 func (h *host) startDaemon(t *testing.T) {
 	t.Helper()
-	h.daemon = start(t, h.name+": murakumo", h.outPath(),
+	h.started = time.Now()
+	h.daemon = start(t, h.lab.life, h.name+": murakumo", h.outPath(),
 		in(h.ns, filepath.Join(h.bin, "murakumo"), "-c", filepath.Join(h.dir, "murakumo.yml")))
+}
+
+// startDaemonBehind starts it so that its rounds lie this far behind the
+// peer's: both have the same start delay and interval.
+func (h *host) startDaemonBehind(t *testing.T, x timing) {
+	t.Helper()
+	next := h.peer.started.Add(x.phase())
+	for next.Before(time.Now()) {
+		next = next.Add(x.activityInterval)
+	}
+	time.Sleep(time.Until(next))
+	h.startDaemon(t)
 }
 
 // mustRun fails when the daemon has ended by itself.
@@ -127,6 +141,23 @@ func (h *host) waitLog(t *testing.T, m mark, message string, within time.Duratio
 		}
 		return ""
 	})
+}
+
+// at gives the time of the first line since the mark with this message.
+func (h *host) at(t *testing.T, m mark, message string) time.Time {
+	t.Helper()
+	for _, line := range h.lines(m.log) {
+		if says(line, message) {
+			stamp, _, _ := strings.Cut(strings.TrimPrefix(line, "time="), " ")
+			at, err := time.Parse(time.RFC3339Nano, stamp)
+			if err != nil {
+				t.Fatalf("%s: a log line without a time: %s", h.name, line)
+			}
+			return at
+		}
+	}
+	t.Fatalf("%s: %q is not in the log", h.name, message)
+	return time.Time{}
 }
 
 // inOrder fails unless the messages stand in the log since the mark, each
@@ -290,6 +321,15 @@ func (h *host) waitMail(t *testing.T, kind, status string, count int) {
 		if n != count {
 			return fmt.Sprintf("%d of %d; arrived: %q", n, count, subjects)
 		}
+		sent := 0
+		for _, line := range h.lines(0) {
+			if says(line, "sent the notice: "+status) {
+				sent++
+			}
+		}
+		if sent != count {
+			return fmt.Sprintf("%d arrived, the log tells of %d", n, sent)
+		}
 		return ""
 	})
 }
@@ -322,7 +362,7 @@ func (h *host) dump(t *testing.T) {
 	lines := h.lines(0)
 	const most = 300
 	cut := ""
-	if len(lines) > most {
+	if len(lines) > most && !*dump {
 		cut = fmt.Sprintf("(the last %d of %d lines)\n", most, len(lines))
 		lines = lines[len(lines)-most:]
 	}

@@ -25,9 +25,10 @@ const (
 // A lab is the network of one run: a switch namespace with a bridge, which is
 // also the host 10.0.0.2, and one namespace per server.
 type lab struct {
-	id     string // of this run, in every name it makes
-	dir    string // everything on disk
-	bridge string // namespace of the bridge
+	life   *testing.T // all of it lives as long as this test
+	id     string     // of this run, in every name it makes
+	dir    string     // everything on disk
+	bridge string     // namespace of the bridge
 	ports  []string
 	hosts  []*host
 }
@@ -38,7 +39,7 @@ func newLab(t *testing.T) *lab {
 	sweep(t)
 	b := make([]byte, 3)
 	rand.Read(b)
-	l := &lab{id: "mrk-" + hex.EncodeToString(b)}
+	l := &lab{life: t, id: "mrk-" + hex.EncodeToString(b)}
 
 	var err error
 	// Not t.TempDir: postfix's daemons and the hooks of other users must be

@@ -36,9 +36,10 @@ var starter = func() chan<- func() {
 	return c
 }()
 
-// start starts the program with its output going to a file. However the test
-// ends, the program ends too: by a clean-up, or with the test binary.
-func start(t *testing.T, name, output string, cmd *exec.Cmd) *process {
+// start starts the program with its output going to a file. It ends at the
+// latest with the test life (which may be a parent of t), or with the test
+// binary.
+func start(t, life *testing.T, name, output string, cmd *exec.Cmd) *process {
 	t.Helper()
 	out, err := os.OpenFile(output, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -46,12 +47,6 @@ func start(t *testing.T, name, output string, cmd *exec.Cmd) *process {
 	}
 	defer out.Close()
 	cmd.Stdout, cmd.Stderr = out, out
-	return launch(t, name, cmd)
-}
-
-// launch is start for a command whose output is already directed.
-func launch(t *testing.T, name string, cmd *exec.Cmd) *process {
-	t.Helper()
 	p := &process{name: name, cmd: cmd, done: make(chan struct{})}
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
@@ -66,7 +61,7 @@ func launch(t *testing.T, name string, cmd *exec.Cmd) *process {
 		p.err = cmd.Wait()
 		close(p.done)
 	}()
-	t.Cleanup(func() { p.kill() })
+	life.Cleanup(p.kill)
 	return p
 }
 

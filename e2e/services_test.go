@@ -56,7 +56,7 @@ func (l *lab) startResolver(t *testing.T) {
 remote-control:
   control-enable: no
 `, resolverAddr, dir, foreignName, foreignAddr, domain, cloudName, cloudAddr), 0o644)
-	p := start(t, "unbound", filepath.Join(dir, "log"), in(l.bridge, "unbound", "-d", "-p", "-c", conf))
+	p := start(t, l.life, "unbound", filepath.Join(dir, "log"), in(l.bridge, "unbound", "-d", "-p", "-c", conf))
 	wait(t, "unbound answers", settle, func() string {
 		if !p.alive() {
 			log, _ := os.ReadFile(filepath.Join(dir, "log"))
@@ -85,7 +85,7 @@ func (h *host) startDatabase(t *testing.T) {
 	socket := filepath.Join(h.dir, "mysqld.sock")
 	os.Remove(socket) // one that was killed leaves it
 	log := filepath.Join(h.dir, "mysqld.log")
-	h.db = start(t, h.name+": mariadbd", log, in(h.ns, "mariadbd", "--no-defaults", "--user=root",
+	h.db = start(t, h.lab.life, h.name+": mariadbd", log, in(h.ns, "mariadbd", "--no-defaults", "--user=root",
 		"--datadir="+filepath.Join(h.dir, "mysql"), "--socket="+socket, "--pid-file="+filepath.Join(h.dir, "mysqld.pid"),
 		"--port=3306", "--bind-address=0.0.0.0", "--innodb-buffer-pool-size=32M", "--skip-log-bin"))
 	wait(t, h.name+": MariaDB accepts connections", settle, func() string {
@@ -169,8 +169,8 @@ postlog   unix-dgram n - n - 1 postlogd
 	// start-fg keeps master under this process; postfix is a script around it,
 	// so the end goes by the id that master wrote down.
 	out := filepath.Join(dir, "out")
-	p := start(t, h.name+": postfix", out, in(h.ns, "postfix", "-c", etc, "start-fg"))
-	t.Cleanup(func() {
+	p := start(t, h.lab.life, h.name+": postfix", out, in(h.ns, "postfix", "-c", etc, "start-fg"))
+	h.lab.life.Cleanup(func() {
 		if pid := h.postmaster(); pid > 0 {
 			syscall.Kill(pid, syscall.SIGTERM)
 			select {

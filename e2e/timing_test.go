@@ -35,10 +35,11 @@ var asInSample = timing{
 
 // shortened keeps the order of things: the start delay is still longer than
 // the rounds in which a backup lets go, and the cut outlasts the lifetime and
-// the rounds several times.
+// the rounds several times. The half second puts a host's rounds in the middle
+// between its probes, so that another host's can fall on either side of them.
 var shortened = timing{
 	healthInterval: time.Second, healthTimeout: time.Second, healthy: 2, unhealthy: 2,
-	startDelay: 6 * time.Second, activityInterval: time.Second, active: 2, inactive: 2,
+	startDelay: 6500 * time.Millisecond, activityInterval: time.Second, active: 2, inactive: 2,
 	lifetime: 4 * time.Second, cut: 25 * time.Second,
 }
 
@@ -78,6 +79,9 @@ func (x timing) death() time.Duration { return x.lifetime + slack }
 // healed is what the product promises after a cut: both rounds of letting go
 // fit in, and the rejoin with them.
 func (x timing) healed() time.Duration { return 30 * time.Second }
+
+// phase is how far one host's rounds shall lie behind the other's.
+func (x timing) phase() time.Duration { return x.activityInterval * 3 / 10 }
 
 // margin is a few rounds, to see that nothing more happens.
 func (x timing) margin() time.Duration { return 4 * x.activityInterval }
