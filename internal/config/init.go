@@ -25,6 +25,9 @@ func (l *loader) initScript(root *node) (*node, error) {
 		return root, nil
 	}
 	l.partial = true
+	if n.kind == broken {
+		return root, nil
+	}
 	v := value{node: n, key: "init-script"}
 	argv, script, ok := l.initCommand(v)
 	if !ok || !l.RunInit {

@@ -47,7 +47,7 @@ var keyCases = map[string]struct {
 	"health-check":           {"{db: {script: tcp_check 80}}", "HealthChecks[0].Rule.Interval = 5s", "{dbb: {script: tcp_check 80}}", `did you mean "db"`, "[db]"},
 	"activity-check":         {"{db: {on-inactivate: detach_if}}", "ActivityChecks[0].Rule.StartDelay = 1m0s", "{other: {on-activate: attach_if}}", "no alias of this node", "db"},
 	"notification":           {"{host: '::1', recipients: a@b}", `Notification.Sender = "murakumo@localhost.localdomain"`, "{host: mail, recipients: ''}", "expected a mail address", "mail"},
-	"on-start":               {"notify 'a b'", `OnStart = ["/usr/local/bin/notify" "a b"]`, "/srv/plain", "not executable", "{a: b}"},
+	"on-start":               {"notify 'a b'", `OnStart = ["/usr/local/sbin/notify" "a b"]`, "/srv/plain", "not executable", "{a: b}"},
 	"hook-timeout":           {"0.1", "HookTimeout = 100ms", "3601", "0.1…3600", "never"},
 
 	"health-check.interval":      {"0.05", "HealthChecks[0].Rule.Interval = 50ms", "0.049", "0.05…300", "often"},
@@ -55,8 +55,8 @@ var keyCases = map[string]struct {
 	"health-check.healthy":       {"60", "HealthChecks[0].Rule.Rise = 60", "61", "1…60", "2.5"},
 	"health-check.unhealthy":     {"1", "HealthChecks[0].Rule.Fall = 1", "0", "1…60", "0x2"},
 	"health-check.init-status":   {"inactive", "HealthChecks[0].Rule.Init = unhealthy", "", "", "undefined"},
-	"health-check.on-activate":   {"notify", `HealthChecks[0].OnActivate = ["/usr/local/bin/notify"]`, "/srv/folder", "is a directory", "{a: b}"},
-	"health-check.on-inactivate": {"[notify, a b]", `HealthChecks[0].OnInactivate = ["/usr/local/bin/notify" "a b"]`, "/srv/group", "writable by its group", "[[a]]"},
+	"health-check.on-activate":   {"notify", `HealthChecks[0].OnActivate = ["/usr/local/sbin/notify"]`, "/srv/folder", "is a directory", "{a: b}"},
+	"health-check.on-inactivate": {"[notify, a b]", `HealthChecks[0].OnInactivate = ["/usr/local/sbin/notify" "a b"]`, "/srv/group", "writable by its group", "[[a]]"},
 	"health-check.script":        {"tcp_check 80 and http_get '/'", "HealthChecks[0].Script = tcp_check 80 and http_get '/'", "tcp_check 65536", "65535", "/etc/check.rb"},
 	"health-check.command":       {"check_tcp -p 80", `HealthChecks[0].Command = ["/usr/bin/check_tcp" "-p" "80"]`, "loose", "writable by others", "{a: b}"},
 

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // Problem is one mistake and where it stands.
@@ -101,7 +102,10 @@ func (r *report) warning(at place, key, format string, args ...any) {
 func (r *report) full() bool { return len(r.problems) >= maxProblems }
 
 func (r *report) note(list *[]found, at place, key, message string) {
-	p := Problem{File: at.src.name, Line: max(at.line, 1), Column: max(at.col, 1), Key: printableKey(key), Message: message}
+	// The parser counts a little off where tabs are.
+	at.line = min(max(at.line, 1), len(at.src.lines))
+	at.col = min(max(at.col, 1), utf8.RuneCountInString(at.src.line(at.line))+1)
+	p := Problem{File: at.src.name, Line: at.line, Column: at.col, Key: printableKey(key), Message: printable(message)}
 	// One place in the text can be used at several places of the tree: what an
 	// anchor marks is read once for each alias.
 	if r.seen[p] || len(*list) >= maxProblems {
@@ -154,6 +158,17 @@ func sorted(list []found) []Problem {
 	return problems
 }
 
+// printable is the last guard of the terminal: messages quote values already,
+// but file names and other people's errors stand in them as they are.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
 // printableKey keeps what a file has for keys from breaking the line or the
 // terminal it is printed on.
 func printableKey(key string) string {
@@ -177,14 +192,8 @@ func quote(s string) string {
 // shorten gives a text of several lines on one, cut to its last octets: of what
 // a program wrote before it failed, the end says why.
 func shorten(s string, most int) string {
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) && r != '\n' {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' }), " / ")
-	s = strings.TrimSpace(s)
+	s = strings.ToValidUTF8(strings.TrimSpace(strings.ReplaceAll(s, "\t", " ")), "?")
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), " / ")
 	if len(s) > most {
 		s = "…" + strings.ToValidUTF8(s[len(s)-most:], "")
 	}

@@ -29,6 +29,8 @@ func (l *loader) authKey(v value, c *Config) {
 	for _, n := range entries {
 		text := strings.TrimSpace(n.text)
 		switch {
+		case n.kind == broken:
+			continue
 		case n.kind != scalar || text == "":
 			l.problem(n.place, v.key, "expected %s", expected)
 			continue

@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "write what is into testdata; commit onl
 var programs = fstest.MapFS{
 	"usr/local/sbin/attach_if":  {Mode: 0o755},
 	"usr/local/sbin/detach_if":  {Mode: 0o755},
-	"usr/local/bin/notify":      {Mode: 0o555},
+	"usr/local/sbin/notify":     {Mode: 0o755},
 	"usr/bin/check_tcp":         {Mode: 0o755},
 	"usr/bin/murakumo-ec2":      {Mode: 0o755},
 	"bin/sh":                    {Mode: 0o755},

@@ -20,6 +20,9 @@ import (
 const (
 	maxDepth  = 32
 	maxIndent = 256 // characters before a line's first token
+	// It also takes the square of the number of keys in a mapping: these are
+	// 0.2 s.
+	maxKeys = 5000
 )
 
 // parse reads a text into a tree. It gives nil, and at least one problem, when
@@ -45,14 +48,13 @@ func (r *report) parse(src *source, data []byte) *node {
 		return top
 	}
 	b := &builder{report: r, src: src, anchors: map[string]*node{}}
-	before := len(r.problems)
-	root := b.build(file.Docs[0].Body)
-	switch {
-	case root.kind == mapping:
+	root := b.build(file.Docs[0].Body, "")
+	switch root.kind {
+	case mapping:
 		return root
-	case root.kind == null && len(r.problems) == before:
+	case null:
 		return top
-	case root.kind != null:
+	case scalar, sequence:
 		r.problem(root.place, "", "expected keys with values (port: 53), found %s", root.what())
 	}
 	return nil
@@ -82,19 +84,31 @@ func (r *report) checkText(src *source, data []byte) bool {
 	return true
 }
 
-// checkTokens bounds the nesting and refuses a second document.
+// checkTokens bounds the nesting and the keys of a mapping, and refuses a second
+// document.
 func (r *report) checkTokens(src *source, tokens token.Tokens) bool {
 	depth, line, entries, seen := 0, 0, 0, false
+	column := 0                 // of the line's first token, 0 after its colon
+	var keys [maxIndent + 1]int // by column, since a line stood further left
+	deepest := 0                // column in keys that is not 0
 	for _, t := range tokens {
 		if t.Position == nil {
 			continue
 		}
 		at := place{src, t.Position.Line, t.Position.Column}
 		if t.Position.Line != line {
-			line, entries = t.Position.Line, 0
-			if depth == 0 && t.Position.Column > maxIndent {
-				r.problem(at, "", "indented by more than %d characters", maxIndent)
-				return false
+			line, entries, column = t.Position.Line, 0, 0
+			if depth == 0 {
+				if t.Position.Column > maxIndent {
+					r.problem(at, "", "indented by more than %d characters", maxIndent)
+					return false
+				}
+				for ; deepest > t.Position.Column; deepest-- {
+					keys[deepest] = 0
+				}
+				if t.Type != token.SequenceEntryType {
+					column = t.Position.Column
+				}
 			}
 		}
 		switch t.Type {
@@ -107,6 +121,16 @@ func (r *report) checkTokens(src *source, tokens token.Tokens) bool {
 			depth++
 		case token.SequenceEndType, token.MappingEndType:
 			depth = max(0, depth-1)
+		case token.MappingValueType:
+			if depth == 0 && column > 0 {
+				keys[column]++
+				deepest = max(deepest, column)
+				if keys[column] > maxKeys {
+					r.problem(at, "", "more than %d keys in one mapping", maxKeys)
+					return false
+				}
+				column = 0
+			}
 		case token.SequenceEntryType, token.MappingKeyType, token.AnchorType, token.TagType:
 			entries++
 		}
@@ -140,7 +164,8 @@ type positioned interface {
 // syntaxError says in our words what the parser met, and where. It never shows
 // the value on the line, which may be the secret, only the key before it.
 func syntaxError(src *source, err error) (place, string) {
-	at, raw := place{src, 1, 1}, err.Error()
+	at, raw := place{src, 1, 1}, ""
+	// Error of such an error would print all of the text with an excerpt.
 	if p, ok := errors.AsType[positioned](err); ok {
 		raw = p.GetMessage()
 		if t := p.GetToken(); t != nil && t.Position != nil {
@@ -154,8 +179,32 @@ func syntaxError(src *source, err error) (place, string) {
 			break
 		}
 	}
+	if strings.Contains(raw, "mapping value is not allowed") {
+		at, message = secondColon(src, at, message)
+	}
 	if m := keyOnLine.FindStringSubmatch(src.line(at.line)); m != nil {
 		message += fmt.Sprintf(" (at %q)", m[1]+" …")
+	}
+	return at, message
+}
+
+// secondColon looks for the colon that the parser did not expect. It names the
+// line of the value before it, but a key that is indented too far stands on the
+// next one, and only there the operator sees what is wrong.
+func secondColon(src *source, at place, message string) (place, string) {
+	rest := from(src.line(at.line), at.col)
+	if strings.Contains(rest, ": ") || strings.HasSuffix(rest, ":") {
+		return at, message
+	}
+	for n := at.line + 1; n <= len(src.lines); n++ {
+		line := src.line(n)
+		if keyOnLine.MatchString(line) {
+			indent := len(line) - len(strings.TrimLeft(line, " "))
+			return place{src, n, indent + 1}, fmt.Sprintf("indented further than line %d, which has a value already", at.line)
+		}
+		if strings.TrimSpace(line) != "" {
+			break
+		}
 	}
 	return at, message
 }
@@ -180,7 +229,7 @@ var wordings = []struct{ parser, ours string }{
 	{"flow map content", "the mapping in { } is not complete"},
 	{"reserved character", "a value cannot begin with this character: put it in quotes"},
 	{"directive", "a value cannot begin with %: put it in quotes"},
-	{"mapping value is not allowed", "a second colon, or a line that is indented too far: put a value with a colon and a blank in quotes"},
+	{"mapping value is not allowed", "a second colon: put a value with a colon and a blank in quotes"},
 	{"block sequence entries are not allowed", "a list with - begins on a line of its own"},
 	{"non-map value", "a line without a colon: expected key: value"},
 	{"map key-value is pre-defined", "the key above has a value already: is this line indented too far?"},

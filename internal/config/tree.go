@@ -16,6 +16,7 @@ const (
 	scalar
 	sequence
 	mapping
+	broken // reported already; nobody asks further
 )
 
 // node is a value of the file that knows its place. Scalars are texts: what
@@ -80,6 +81,11 @@ func (n *node) at(offset int) place {
 	before := n.text[:offset]
 	switch n.style {
 	case blockStyle:
+		// The end of a block is that of its last line, not the line below.
+		before = before[:min(offset, len(strings.TrimRight(n.text, "\n")))]
+		if before == "" && strings.Trim(n.text, "\n") == "" {
+			break
+		}
 		row := strings.Count(before, "\n")
 		inRow := before[strings.LastIndexByte(before, '\n')+1:]
 		p.line += 1 + row
@@ -89,13 +95,21 @@ func (n *node) at(offset int) place {
 		if n.style == quotedStyle {
 			skip = 1
 		}
-		line := []rune(n.src.line(p.line))
-		from := p.col - 1 + skip
-		if from <= len(line) && strings.HasPrefix(string(line[from:]), n.text) {
+		if skip+offset > 0 && strings.HasPrefix(from(n.src.line(p.line), p.col+skip), n.text) {
 			p.col += skip + utf8.RuneCountInString(before)
 		}
 	}
 	return p
+}
+
+// from gives the rest of a line from a column on.
+func from(line string, col int) string {
+	for i := range line {
+		if col--; col == 0 {
+			return line[i:]
+		}
+	}
+	return ""
 }
 
 // indent is how far the lines of a block stand from the left, in characters.
@@ -137,8 +151,9 @@ func (b *builder) placeOf(n ast.Node) place {
 	return p
 }
 
-// build never gives nil: what cannot be is reported and becomes null.
-func (b *builder) build(n ast.Node) *node {
+// build never gives nil: what cannot be is reported and becomes broken. The
+// path is that of the key to which the node belongs.
+func (b *builder) build(n ast.Node, path string) *node {
 	out := &node{place: b.placeOf(n), size: 1}
 	switch n := n.(type) {
 	case nil, *ast.NullNode:
@@ -160,39 +175,42 @@ func (b *builder) build(n ast.Node) *node {
 	case *ast.SequenceNode:
 		out.kind = sequence
 		for _, v := range n.Values {
-			item := b.build(v)
+			item := b.build(v, path)
 			out.items = append(out.items, item)
 			out.size += item.size
 		}
 	case *ast.MappingNode:
 		out.kind = mapping
-		b.fill(out, n.Values)
+		b.fill(out, n.Values, path)
 	case *ast.MappingValueNode:
 		out.kind = mapping
 		out.place = b.placeOf(n.Key)
-		b.fill(out, []*ast.MappingValueNode{n})
+		b.fill(out, []*ast.MappingValueNode{n}, path)
 	case *ast.AnchorNode:
-		out = b.build(n.Value)
+		out = b.build(n.Value, path)
 		b.anchors[tokenText(n.Name)] = out
 	case *ast.AliasNode:
-		return b.alias(n, out)
+		return b.alias(n, out, path)
 	case *ast.TagNode:
-		b.problem(out.place, "", "tag %s is not supported: write the value without it", quote(n.Start.Value))
+		out.kind = broken
+		b.problem(out.place, path, "tag %s is not supported: write the value without it", quote(n.Start.Value))
 	default:
-		b.problem(out.place, "", "a %s is not expected here", strings.ToLower(n.Type().String()))
+		out.kind = broken
+		b.problem(out.place, path, "a %s is not expected here", strings.ToLower(n.Type().String()))
 	}
 	return out
 }
 
-func (b *builder) alias(n *ast.AliasNode, out *node) *node {
+func (b *builder) alias(n *ast.AliasNode, out *node, path string) *node {
+	out.kind = broken
 	name := tokenText(n.Value)
 	target, ok := b.anchors[name]
 	switch {
 	case !ok:
 		// Also an alias inside of what its anchor marks: that never ends.
-		b.problem(out.place, "", "*%s: no anchor &%s stands before it", name, name)
+		b.problem(out.place, path, "*%s: no anchor &%s stands before it; put a text that begins with * in quotes", printableKey(name), printableKey(name))
 		return out
-	case !b.spend(out.place, target.size):
+	case !b.spend(out.place, path, target.size):
 		return out
 	}
 	return target
@@ -200,12 +218,12 @@ func (b *builder) alias(n *ast.AliasNode, out *node) *node {
 
 // spend counts nodes that an alias or a merge key adds, and refuses beyond the
 // bound.
-func (b *builder) spend(at place, size int) bool {
+func (b *builder) spend(at place, path string, size int) bool {
 	if b.aliased > maxAliased {
 		return false // said before
 	}
 	if b.aliased += size; b.aliased > maxAliased {
-		b.problem(at, "", "aliases (*) stand for more than %d values: write them out", maxAliased)
+		b.problem(at, path, "aliases (*) stand for more than %d values: write them out", maxAliased)
 		return false
 	}
 	return true
@@ -213,58 +231,59 @@ func (b *builder) spend(at place, size int) bool {
 
 // fill reads the fields of a mapping. Merged keys come last, so that the
 // mapping's own win.
-func (b *builder) fill(out *node, values []*ast.MappingValueNode) {
+func (b *builder) fill(out *node, values []*ast.MappingValueNode, path string) {
 	own := map[string]*node{}
 	var merges []*node
 	for _, v := range values {
 		if v.Key.IsMergeKey() {
-			merges = append(merges, b.build(v.Value))
+			merges = append(merges, b.build(v.Value, path))
 			continue
 		}
-		key := b.key(v.Key)
-		value := b.build(v.Value)
-		out.size += 1 + value.size
+		key := b.key(v.Key, path)
 		if key == nil {
 			continue
 		}
+		here := join(path, key.text)
+		value := b.build(v.Value, here)
+		out.size += 1 + value.size
 		if first, twice := own[key.text]; twice {
-			b.problem(key.place, key.text, "given twice: it is already at line %d", first.line)
+			b.problem(key.place, here, "given twice: it is already at line %d", first.line)
 			continue
 		}
 		own[key.text] = key
 		out.fields = append(out.fields, field{key, value})
 	}
 	for _, m := range merges {
-		b.merge(out, own, m)
+		b.merge(out, own, m, path)
 	}
 }
 
 // key gives a key as a scalar, nil after reporting that it is none.
-func (b *builder) key(n ast.Node) *node {
+func (b *builder) key(n ast.Node, path string) *node {
 	if k, ok := n.(*ast.MappingKeyNode); ok { // ? key
 		n = k.Value
 	}
-	key := b.build(n)
+	key := b.build(n, path)
 	if key.kind == null && n != nil && n.Type() == ast.NullType {
 		key.kind, key.text = scalar, n.GetToken().Value
 	}
 	if key.kind != scalar {
-		b.problem(key.place, "", "a key must be a plain word")
+		b.problem(key.place, path, "a key must be a plain word")
 		return nil
 	}
 	return key
 }
 
 // merge adds what `<<: *a` or `<<: [*a, *b]` gives and the mapping lacks.
-func (b *builder) merge(out *node, own map[string]*node, from *node) {
+func (b *builder) merge(out *node, own map[string]*node, from *node, path string) {
 	switch from.kind {
-	case null: // reported
+	case broken:
 	case sequence:
 		for _, item := range from.items {
-			b.merge(out, own, item)
+			b.merge(out, own, item, path)
 		}
 	case mapping:
-		if !b.spend(from.place, from.size) {
+		if !b.spend(from.place, path, from.size) {
 			return
 		}
 		for _, f := range from.fields {
@@ -276,7 +295,7 @@ func (b *builder) merge(out *node, own map[string]*node, from *node) {
 			out.size += 1 + f.value.size
 		}
 	default:
-		b.problem(from.place, "<<", "expected a mapping, found %s", from.what())
+		b.problem(from.place, join(path, "<<"), "expected a mapping, found %s", from.what())
 	}
 }
 

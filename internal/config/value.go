@@ -65,7 +65,9 @@ func readKeys[T any](l *loader, v value, keys []key[T], into *T) map[string]valu
 		case f.value.kind == null:
 		default:
 			there[k.name] = value{f.value, path, f.key.place}
-			k.read(l, there[k.name], into)
+			if f.value.kind != broken {
+				k.read(l, there[k.name], into)
+			}
 		}
 	}
 	return there
@@ -96,6 +98,9 @@ func join(path, key string) string {
 
 // wrong reports a value that is not what its key wants.
 func (l *loader) wrong(v value, expected string) {
+	if v.kind == broken {
+		return
+	}
 	l.problem(v.place, v.key, "expected %s, found %s", expected, v.what())
 }
 
@@ -230,8 +235,16 @@ func (l *loader) entries(v value, expected string, divide func(string) []int) []
 	default:
 		l.wrong(v, expected+", or several")
 	}
+	if len(list) > maxEntries {
+		l.problem(v.place, v.key, "more than %d entries", maxEntries)
+		return nil
+	}
 	return list
 }
+
+// maxEntries bounds a list. No list here is meant to be long: each of its
+// entries is gone through again and again while the daemon runs.
+const maxEntries = 1000
 
 // commas finds the commas that divide a list; with brackets, only those outside
 // of (), [] and {}, which in a regular expression belong to it.

@@ -1,0 +1,164 @@
+package config
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// docs gives one of the project's texts.
+func docs(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile("../../" + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// row is one line of a table of keys in docs/configuration.md.
+type row struct{ key, byDefault, limits string }
+
+func tables(t *testing.T) []row {
+	t.Helper()
+	under := map[string]string{
+		"Keys": "", "alias as a mapping": "alias.", "health-check": "health-check.",
+		"activity-check": "activity-check.", "notification": "notification.",
+	}
+	var rows []row
+	section := ""
+	for line := range strings.Lines(docs(t, "docs/configuration.md")) {
+		if title, ok := strings.CutPrefix(line, "## "); ok {
+			section = strings.TrimSpace(title)
+		}
+		cells := strings.Split(line, "|")
+		for i, cell := range cells {
+			cells[i] = strings.TrimSpace(cell)
+		}
+		if key, ok := strings.CutPrefix(line, "| `"); ok && len(cells) == 6 {
+			key, _, _ = strings.Cut(key, "`")
+			prefix, ok := under[section]
+			if !ok {
+				t.Fatalf("a table of keys in section %q, which this test does not know", section)
+			}
+			rows = append(rows, row{prefix + key, cells[2], cells[3]})
+		}
+	}
+	return rows
+}
+
+func TestDocumentationNamesEveryKey(t *testing.T) {
+	var documented []string
+	for _, r := range tables(t) {
+		documented = append(documented, r.key)
+	}
+	known := knownKeys()
+	for _, key := range known {
+		if !slices.Contains(documented, key) {
+			t.Errorf("%s is not in docs/configuration.md", key)
+		}
+	}
+	for i, key := range documented {
+		if !slices.Contains(known, key) {
+			t.Errorf("%s is in docs/configuration.md, but the loader does not know it", key)
+		}
+		if slices.Contains(documented[:i], key) {
+			t.Errorf("%s is in docs/configuration.md twice", key)
+		}
+	}
+}
+
+var (
+	literal = regexp.MustCompile("^`?([0-9][0-9.]*|/[^`]*|true|false|info|text|master|undefined|[a-z]+@[^`]*)`?$")
+	limits  = regexp.MustCompile(`^[0-9.]+…[0-9.]+`)
+)
+
+// A default that the documentation gives changes nothing when it is written
+// down, and a range that it gives is the one that the message names.
+func TestDocumentedDefaultsAndRanges(t *testing.T) {
+	without := func(key, value string) string {
+		d := outcome(Parse("f", []byte(fileWith(key, value)), testOptions()))
+		if strings.HasPrefix(d, "f:") {
+			t.Errorf("%s: %s: %s", key, value, d)
+		}
+		return d
+	}
+	defaults, ranges := 0, 0
+	for _, r := range tables(t) {
+		if m := literal.FindStringSubmatch(r.byDefault); m != nil && r.key != "socket" {
+			defaults++
+			if with, none := without(r.key, m[1]), without(r.key, "null"); with != none {
+				t.Errorf("%s: the documented default %s changes something:\n%s\nwithout it:\n%s", r.key, m[1], with, none)
+			}
+		}
+		if m := limits.FindString(r.limits); m != "" {
+			ranges++
+			file := fileWith(r.key, keyCases[r.key].outOfRange)
+			if got := outcome(Parse("f", []byte(file), testOptions())); !strings.Contains(got, m) && !strings.Contains(m, "2147483647") {
+				t.Errorf("%s: documented range %s, got: %s", r.key, m, got)
+			}
+		}
+	}
+	if defaults < 25 || ranges < 20 {
+		t.Errorf("only %d defaults and %d ranges were found in the tables", defaults, ranges)
+	}
+}
+
+var yamlBlock = regexp.MustCompile("(?s)```yaml\n(.*?)```")
+
+func TestDocumentedExamplesLoad(t *testing.T) {
+	for _, path := range []string{"docs/configuration.md", "README.md"} {
+		blocks := yamlBlock.FindAllStringSubmatch(docs(t, path), -1)
+		if len(blocks) == 0 {
+			t.Errorf("%s has no example", path)
+		}
+		for _, b := range blocks {
+			if _, err := Parse(path, []byte(b[1]), testOptions()); err != nil {
+				t.Errorf("%v\nin:\n%s", err, b[1])
+			}
+		}
+	}
+}
+
+// commented matches a line of the sample that is a setting without its #: what
+// explains has one blank behind the #.
+var commented = regexp.MustCompile(`(?m)^#([a-z]|  +[a-z])`)
+
+func TestSampleLoads(t *testing.T) {
+	const path = "packaging/murakumo.yml"
+	sample := docs(t, path)
+	c, err := Parse(path, []byte(sample), testOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Warnings) > 0 {
+		t.Errorf("the sample warns: %s", c.Warnings)
+	}
+	all := commented.ReplaceAllString(sample, "$1")
+	if _, err := Parse(path, []byte(all), testOptions()); err != nil {
+		t.Errorf("with every setting in force: %v", err)
+	}
+	src := newSource(path, 0, []byte(all))
+	root := new(report).parse(src, []byte(all))
+	for _, key := range knownKeys() {
+		if key == "aliases" || key == "health-check.command" {
+			continue // other forms of what is there
+		}
+		block, inner, nested := strings.Cut(key, ".")
+		n := root.get(block)
+		switch {
+		case n == nil:
+		case nested && block == "alias":
+			n = n.items[1].get(inner)
+		case nested && block == "notification":
+			n = n.get(inner)
+		case nested:
+			n = n.fields[0].value.get(inner)
+		}
+		if n == nil {
+			t.Errorf("the sample does not show %s", key)
+		}
+	}
+}
