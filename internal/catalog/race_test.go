@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -160,24 +161,37 @@ func TestManyRecords(t *testing.T) {
 	}
 }
 
-// TestSupersededMeansThereIsANext: whoever is woken finds the later view, and
-// does not spin on the one it had. Many waiters make it likely that one of them
-// runs while the writer is still waking the others.
+// TestSupersededMeansThereIsANext: whoever sees that a view is superseded finds
+// the later one, and does not spin on the one it had. The many who wait keep
+// the writer busy for a while after the channel is closed; the one who polls
+// looks at just that moment.
 func TestSupersededMeansThereIsANext(t *testing.T) {
 	c := New(Options{Self: addr1})
 	for i := range uint32(20) {
 		v := c.View()
 		var ready, waiting sync.WaitGroup
-		for range 200 {
+		for range 1000 {
 			ready.Add(1)
 			waiting.Go(func() {
 				ready.Done()
 				<-v.Superseded()
-				if c.View() == v {
-					t.Error("superseded, but still the present view")
-				}
 			})
 		}
+		ready.Add(1)
+		waiting.Go(func() {
+			ready.Done()
+			for {
+				select {
+				case <-v.Superseded():
+					if c.View() == v {
+						t.Error("superseded, but still the present view")
+					}
+					return
+				default:
+					runtime.Gosched()
+				}
+			}
+		})
 		ready.Wait()
 		r := rec("a", addr1)
 		r.TTL = i
