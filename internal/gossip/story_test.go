@@ -79,7 +79,7 @@ func TestDeafNode(t *testing.T) {
 			return nil
 		})
 		// It probes nine nodes in vain, one after the other (see awareness).
-		within(t, 3*time.Second, "the deaf node loses the others", func() error {
+		within(t, 8*time.Second, "the deaf node loses the others", func() error {
 			for _, h := range others {
 				if deaf.status(h.addr) == catalog.Alive {
 					return fmt.Errorf("it sees %v alive", h.addr)
