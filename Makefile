@@ -62,6 +62,12 @@ fuzz:
 	  done; \
 	done
 
+# The code broken on purpose, one place at a time; each has a test that must
+# fail. The list is in mutants_test.go.
+.PHONY: mutants
+mutants:
+	$(GO) test -count=1 -timeout 60m -run TestMutants -v . -mutants
+
 .PHONY: bench
 bench:
 	@set -e; all=$$($(GO) list ./...); set -x; \

@@ -160,3 +160,38 @@ func TestServeFails(t *testing.T) {
 		time.Sleep(15 * time.Second) // as in Cluster.Stop
 	})
 }
+
+// TestStopOrder: at a stop the aliases turn Inactive first, then the hook runs
+// with its reason, and the goodbye comes last.
+func TestStopOrder(t *testing.T) {
+	pair(t, func(t *testing.T, c *sim.Cluster) {
+		stopping, other := c.Hosts[0], c.Hosts[1]
+		status := func() (active bool, member catalog.Status) {
+			for _, e := range other.View().Name(sim.Service).Entries {
+				active = active || e.Owner == stopping.Addr && e.Active
+			}
+			m, _ := other.View().Member(stopping.Addr)
+			return active, m.Status
+		}
+		stopped := make(chan struct{})
+		go func() { stopping.Shutdown(); close(stopped) }()
+		// The hook takes 700 ms; half a second is enough for the news.
+		time.Sleep(500 * time.Millisecond)
+		if active, member := status(); active || member != catalog.Alive {
+			t.Errorf("while the hook runs: active %v, member %v", active, member)
+		}
+		if n := len(c.World.Moves()); n != 0 {
+			t.Fatalf("hooks ended too early: %q", c.World.Moves())
+		}
+		<-stopped
+		if moves := c.World.Moves(); len(moves) != 1 || !strings.Contains(moves[0], stopping.Addr.String()+" inactive shutdown") {
+			t.Errorf("hooks: %q", moves)
+		}
+		c.Within(time.Second, "the goodbye is heard", func() string {
+			if _, member := status(); member != catalog.Left {
+				return member.String()
+			}
+			return ""
+		})
+	})
+}

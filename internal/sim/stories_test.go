@@ -86,7 +86,14 @@ func TestQuickRestart(t *testing.T) {
 		master := c.Hosts[0]
 		before := len(c.World.Moves())
 		master.Kill()
-		time.Sleep(2 * time.Second)
+		c.Holds(4*time.Second, "less than half a lifetime is no death", func() string {
+			for _, h := range c.Hosts[1:] {
+				if at := h.Points(); len(at) != 1 || at[0] != master.Addr {
+					return fmt.Sprintf("on %s DNS points to %v", h.Addr, at)
+				}
+			}
+			return ""
+		})
 		master.Start()
 		c.Within(settling, "as before", func() string { return c.Settled(master) })
 		for _, m := range c.World.Moves()[before:] {
@@ -198,6 +205,14 @@ func TestShutdown(t *testing.T) {
 	story(t, func(c *sim.Cluster) *sim.Host {
 		master, secondary := c.Hosts[0], c.Hosts[1]
 		master.Shutdown()
+		c.Within(2*time.Second, "the goodbye is heard", func() string {
+			for _, h := range c.Hosts[1:] {
+				if m, _ := h.View().Member(master.Addr); m.Status != catalog.Left {
+					return fmt.Sprintf("%s has it as %v", h.Addr, m.Status)
+				}
+			}
+			return ""
+		})
 		// Two rounds of 2 s, a hook, and the spreading of a few gossip rounds.
 		c.Within(8*time.Second, "the secondary takes over", func() string { return c.Settled(secondary) })
 		return secondary

@@ -1,0 +1,131 @@
+package murakumo
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+var runMutants = flag.Bool("mutants", false, "run the tests of each mutant, which takes minutes, and not only look whether it still fits the code")
+
+// mutants are the code broken on purpose, each in one place, with the test that
+// has to fail: a story that nothing can spoil proves nothing. `make mutants`
+// runs them all; the ordinary test only looks whether they still fit the code.
+var mutants = []struct {
+	claim    string // what the code promises
+	file     string
+	old, new string
+	pkg, run string // the test that notices
+}{
+	{"a partition heals by itself: lost peers are tried again for ever",
+		"internal/gossip/seek.go", "if rand.Float64()*float64(len(s.g.peers.members())+1) > seekers {", "if len(s.g.peers.members()) > 0 {",
+		"./internal/sim", "TestPartition/5m0s"},
+	{"nodes learn of each other from the initial nodes",
+		"internal/gossip/seek.go", "initials := s.g.initial\n", "initials := s.g.initial[:0]\n",
+		"./internal/sim", "TestServiceFails"},
+	{"a change travels by gossip, not only by the periodic exchange",
+		"internal/gossip/replica.go", "if m, changed := r.publish.next(r.cat.View().Own(), now); changed {", "if m, changed := r.publish.next(r.cat.View().Own(), now); changed && false {",
+		"./internal/sim", "TestServiceFails"},
+	{"a silent node is dead within its lifetime",
+		"internal/gossip/timing.go", "silence:   lifetime / 2,", "silence:   lifetime * 3,",
+		"./internal/sim", "TestCrash"},
+	{"a short silence is no death",
+		"internal/gossip/timing.go", "silence:   lifetime / 2,", "silence:   lifetime / 20,",
+		"./internal/sim", "TestQuickRestart"},
+	{"a goodbye takes the records away at once",
+		"internal/gossip/session.go", "members := s.g.peers.members()\n\tif len(members) == 0 {\n\t\treturn\n\t}\n\tversion :=", "members := s.g.peers.members()\n\tif len(members) >= 0 {\n\t\treturn\n\t}\n\tversion :=",
+		"./internal/sim", "TestShutdown"},
+	{"the name of a dead host stays ours",
+		"internal/catalog/catalog.go", "m.Owner, m.Status, m.Since = o, s, now\n", "m.Owner, m.Status, m.Since = o, s, now\n\tif s == Dead {\n\t\tm.Set = nil\n\t}\n",
+		"./internal/sim", "TestCrash"},
+	{"a node that lost its state steps past what peers hold of it",
+		"internal/catalog/catalog.go", "c.publishOwn(v, own.past(theirs))\n", "",
+		"./internal/sim", "TestRestartWithLostState"},
+	{"an older set never replaces a newer one",
+		"internal/catalog/set.go", "return s.version > version || s.version == version && s.hash > hash", "return s.version != version || s.hash > hash",
+		"./internal/catalog", "TestMerge"},
+	{"what was deleted during a cut does not come back",
+		"internal/catalog/set.go", "return s.version > version || s.version == version && s.hash > hash", "return s.version < version || s.version == version && s.hash > hash",
+		"./internal/sim", "TestDeletedDuringPartition"},
+	{"whoever stayed active runs its hook again when another lets go",
+		"internal/failover/duty.go", "if s.Duty == catalog.DutyActive && s.Owed {", "if s.Duty == catalog.DutyActive && s.Owed && false {",
+		"./internal/sim", "TestCrash"},
+	{"the address ends where DNS points after a cut",
+		"internal/failover/duty.go", "if s.Duty == catalog.DutyActive && s.Owed {", "if s.Duty == catalog.DutyActive && s.Owed && false {",
+		"./internal/sim", "TestPartition/5m0s"},
+	{"the address ends where DNS points after one-way deafness",
+		"internal/failover/duty.go", "if s.Duty == catalog.DutyActive && s.Owed {", "if s.Duty == catalog.DutyActive && s.Owed && false {",
+		"./internal/sim", "TestDeaf"},
+	{"an ordinary handover runs each hook once, in either order",
+		"internal/failover/duty.go", "h.Covered = m.Acted >= m.Number\n", "h.Covered = m.Acted >= m.Number && false\n",
+		"./internal/failover", "TestDutyStories"},
+	{"a backup is not on duty beside an Active master",
+		"internal/failover/duty.go", "if e.Active && e.Priority < f.Priority && !f.Rival.IsValid() {", "if e.Active && e.Priority < f.Priority && false {",
+		"./internal/sim", "TestServiceFails"},
+	{"rounds are counted",
+		"internal/failover/duty.go", "if need := rule.need(verdict); s.Against >= need {", "if need := rule.need(verdict); s.Against >= 1 {",
+		"./internal/failover", "TestDutyStories"},
+	{"failures are counted",
+		"internal/failover/health.go", "if s.Against < need {", "if s.Against < 1 {",
+		"./internal/failover", "TestHealthSteps"},
+	{"the verdict belongs to the check, not to mrkmctl -A",
+		"internal/node/records.go", "func (c checked) active() bool { return !c.hasHealth || c.health == failover.Healthy }", "func (c checked) active() bool { return true }",
+		"./internal/node", "TestVerdictBelongsToTheCheck"},
+	{"a stopping node's aliases turn Inactive before its hooks run",
+		"internal/node/core.go", "\tc.release(acting)\n", "",
+		"./internal/node", "TestStopOrder"},
+	{"backups are not answered beside masters",
+		"internal/nameserver/answer.go", "serving = []catalog.Priority{catalog.Master, catalog.Secondary}", "serving = []catalog.Priority{catalog.Master, catalog.Secondary, catalog.Backup}",
+		"./internal/nameserver", "Answer"},
+	{"a name whose owners are dead is not asked of others",
+		"internal/nameserver/answer.go", "if n := v.Name(bare); n != nil {", "if n := v.Name(bare); n != nil && len(n.Entries) > 0 {",
+		"./internal/nameserver", "Answer"},
+}
+
+func TestMutants(t *testing.T) {
+	for _, m := range mutants {
+		t.Run(m.claim, func(t *testing.T) {
+			code, err := os.ReadFile(m.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := strings.Count(string(code), m.old); n != 1 {
+				t.Fatalf("%s has the text of this mutant %d times, want once: %q", m.file, n, m.old)
+			}
+			if !*runMutants {
+				return
+			}
+			broken := filepath.Join(t.TempDir(), filepath.Base(m.file))
+			if err := os.WriteFile(broken, []byte(strings.Replace(string(code), m.old, m.new, 1)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			file, err := filepath.Abs(m.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			overlay := filepath.Join(t.TempDir(), "overlay.json")
+			b, err := json.Marshal(map[string]map[string]string{"Replace": {file: broken}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(overlay, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+			defer cancel()
+			out, err := exec.CommandContext(ctx, "go", "test", "-count=1", "-vet=off", "-overlay", overlay, "-run", m.run, m.pkg).CombinedOutput()
+			switch {
+			case err == nil:
+				t.Errorf("survived: %s %s passes with %q", m.pkg, m.run, m.new)
+			case !strings.Contains(string(out), "--- FAIL"):
+				t.Errorf("%s %s did not fail as a test does: %v\n%s", m.pkg, m.run, err, out)
+			}
+		})
+	}
+}
