@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -55,7 +56,9 @@ func open(t *testing.T, nobody bool, env []string, argv ...string) *session {
 	s.path = "PATH=" + binaries(t) + ":" + os.Getenv("PATH")
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = top(t)
-	cmd.Env = append(os.Environ(), append(env, "TMPDIR="+s.tmp, s.mark, s.path)...)
+	// What a make around this test tells its own children is not for ours.
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "MAKE") || strings.HasPrefix(v, "MFLAGS=") })
+	cmd.Env = append(cmd.Env, append(env, "TMPDIR="+s.tmp, s.mark, s.path)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: s.cred}
 	in, stdin, err := os.Pipe()
 	if err != nil {

@@ -8,8 +8,8 @@
 // what the hooks recorded. It needs root, because namespaces do; without root
 // it skips, except where CI=true.
 //
-//	go test -v ./e2e -run TestFailover          # shortened intervals, two minutes
-//	go test -v ./e2e -run TestFailover -full    # the intervals of the sample file, about ten minutes
+//	go test -v ./e2e -run TestFailover          # shortened intervals, two and a half minutes
+//	go test -v ./e2e -run TestFailover -full    # the intervals of the sample file, about thirteen
 //
 // TestDev lives a newcomer's first five minutes with `murakumo dev`, as a user
 // without privileges. TestMakeRun starts the same through make, and

@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	full   = flag.Bool("full", false, "keep the intervals of the sample file as they stand (takes about ten minutes)")
+	full   = flag.Bool("full", false, "keep the intervals of the sample file as they stand (takes about thirteen minutes)")
 	dump   = flag.Bool("dump", false, "tell all about both hosts also when nothing failed")
 	cycles = flag.Int("cycles", 1, "how often MariaDB dies and comes back (steps 2 and 3)")
 )
