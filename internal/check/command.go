@@ -38,7 +38,8 @@ const (
 func Command(argv []string) Probe {
 	if len(argv) == 0 || !filepath.IsAbs(argv[0]) {
 		return func(context.Context) error {
-			return fmt.Errorf("command %q: the program has to be given by an absolute path", argv)
+			// Not the arguments: one may be a password.
+			return fmt.Errorf("command %q: the program has to be given by an absolute path", argv[:min(1, len(argv))])
 		}
 	}
 	return func(ctx context.Context) error {
@@ -51,15 +52,16 @@ func Command(argv []string) Probe {
 		cmd.Dir = "/"
 		cmd.Stdout, cmd.Stderr = &out, &out
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-		cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
 		cmd.WaitDelay = lastWords
 		if err := cmd.Start(); err != nil {
 			return err // has the path
 		}
-		// The group's number is ours as long as its leader is not waited for;
-		// a moment later it could be someone else's.
+		// When ctx ends, os/exec kills the program; the rest of the group is
+		// killed here, in that case and in every other. In this order, because
+		// the group's number is ours only as long as its leader has not been
+		// waited for; a moment later it could be another's.
 		awaitExit(cmd.Process.Pid)
-		_ = killGroup(cmd.Process.Pid) // mostly nobody is left
+		_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) // mostly nobody is left
 		err := cmd.Wait()
 		switch {
 		case err == nil, errors.Is(err, exec.ErrWaitDelay):
@@ -72,14 +74,6 @@ func Command(argv []string) Probe {
 		}
 		return fmt.Errorf("%s: %w", argv[0], err)
 	}
-}
-
-func killGroup(leader int) error {
-	err := unix.Kill(-leader, unix.SIGKILL)
-	if errors.Is(err, unix.ESRCH) {
-		return nil
-	}
-	return err
 }
 
 // awaitExit returns when the process has ended, and leaves it to be waited

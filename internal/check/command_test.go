@@ -43,8 +43,8 @@ func TestCommand(t *testing.T) {
 	bad(t, sh("echo on stderr >&2; exit 3"), "exit status 3: on stderr")
 	bad(t, sh(`printf 'a\033[31mb\377c\rd\n'; exit 1`), "exit status 1: a [31mb?c d")
 	bad(t, sh("kill -TERM $$"), "signal: terminated")
-	bad(t, sh(`echo "$0|$1|$PATH|$LANG|$LC_ALL|$HOME|$(pwd)"; exit 1`, "a b $(id)"),
-		"sh|a b $(id)|/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin|C|||/")
+	bad(t, sh(`echo "$0|$1|$PATH|$LANG|$LC_ALL|$HOME|$(pwd)|"; exit 1`, "a b $(id)"),
+		"sh|a b $(id)|/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin|C|||/|")
 	bad(t, Command([]string{"/nonexistent"}), "fork/exec /nonexistent: no such file or directory")
 	bad(t, Command([]string{t.TempDir()}), "permission denied")
 	bad(t, Command([]string{"true"}), "absolute path")

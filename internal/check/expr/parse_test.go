@@ -301,7 +301,7 @@ func TestSignatures(t *testing.T) {
 }
 
 func TestDeepAndLong(t *testing.T) {
-	const n = 20_000
+	const n = 10_000
 	for _, src := range []string{
 		strings.Repeat("(", n), strings.Repeat("!", n), strings.Repeat("not ", n), strings.Repeat("not(", n),
 		"http_get '/', " + strings.Repeat("[", n),
