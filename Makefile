@@ -41,8 +41,8 @@ check:
 
 .PHONY: unit
 unit:
-	@set -e; all=$$($(GO) list ./...); set -x; \
-	  $(GO) test -race -timeout 10m $$(echo "$$all" | grep -v '/e2e$$')
+	@echo "$(GO) test -race ./... (without ./e2e)"; all=$$($(GO) list ./...) && \
+	  $(GO) test -race -timeout 20m $$(echo "$$all" | grep -v '/e2e$$')
 
 .PHONY: e2e
 e2e:
@@ -70,7 +70,7 @@ mutants:
 
 .PHONY: bench
 bench:
-	@set -e; all=$$($(GO) list ./...); set -x; \
+	@all=$$($(GO) list ./...) && \
 	  $(GO) test -run '^$$' -bench . -benchmem $$(echo "$$all" | grep -v '/e2e$$')
 
 .PHONY: clean
