@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"murakumo/internal/check/expr"
 )
 
 // docs gives one of the project's texts.
@@ -103,6 +105,24 @@ func TestDocumentedDefaultsAndRanges(t *testing.T) {
 	}
 	if defaults < 25 || ranges < 20 {
 		t.Errorf("only %d defaults and %d ranges were found in the tables", defaults, ranges)
+	}
+}
+
+// The checks that the texts speak of are those that there are.
+func TestDocumentedChecks(t *testing.T) {
+	checks := map[string]bool{}
+	for _, s := range expr.Signatures() {
+		checks[s.Name] = true
+		if line := "- `" + s.String() + "`\n"; !strings.Contains(docs(t, "docs/configuration.md"), line) {
+			t.Errorf("docs/configuration.md has no line %s", line)
+		}
+	}
+	for _, path := range []string{"docs/configuration.md", "packaging/murakumo.yml"} {
+		for _, name := range regexp.MustCompile(`\b([a-z]+_check|http_get)\b`).FindAllString(docs(t, path), -1) {
+			if !checks[name] {
+				t.Errorf("%s speaks of %s, which is no check", path, name)
+			}
+		}
 	}
 }
 

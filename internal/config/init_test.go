@@ -205,6 +205,10 @@ func TestInitScriptIsKilledWithItsChildren(t *testing.T) {
 	ended := readAll(t, pipe)
 	opts := runOptions()
 	opts.initTimeout = 200 * time.Millisecond
+	// Were the timeout not obeyed, this would end it with another error.
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	opts.Context = ctx
 	_, err := Parse("f", []byte(inline(minimal, "exec 3>"+pipe+"\necho up >&3\nsleep 600 &\necho waiting >&2\nsleep 600")), opts)
 	if err == nil || !strings.Contains(err.Error(), "init-script: not finished after 0.2 seconds, killed: waiting") {
 		t.Errorf("got %v", err)

@@ -102,13 +102,16 @@ func (r *report) warning(at place, key, format string, args ...any) {
 func (r *report) full() bool { return len(r.problems) >= maxProblems }
 
 func (r *report) note(list *[]found, at place, key, message string) {
+	if len(*list) >= maxProblems {
+		return
+	}
 	// The parser counts a little off where tabs are.
 	at.line = min(max(at.line, 1), len(at.src.lines))
 	at.col = min(max(at.col, 1), utf8.RuneCountInString(at.src.line(at.line))+1)
 	p := Problem{File: at.src.name, Line: at.line, Column: at.col, Key: printableKey(key), Message: printable(message)}
 	// One place in the text can be used at several places of the tree: what an
 	// anchor marks is read once for each alias.
-	if r.seen[p] || len(*list) >= maxProblems {
+	if r.seen[p] {
 		return
 	}
 	if r.seen == nil {
