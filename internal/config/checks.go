@@ -1,17 +1,10 @@
 package config
 
 import (
-	"errors"
 	"net/netip"
 	"slices"
 	"strings"
-
-	"murakumo/internal/check/expr"
 )
-
-func asParseError(err error) (*expr.ParseError, bool) {
-	return errors.AsType[*expr.ParseError](err)
-}
 
 // checkName reads the name that a check is for, "" after reporting that it is
 // none.

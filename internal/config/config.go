@@ -16,11 +16,12 @@ import (
 type Command []string
 
 // Config is the whole configuration, checked: every value is in its range and
-// every reference leads somewhere.
+// every reference leads somewhere. Only when an init-script was not run can
+// AuthKeys be empty and Host be the zero Host.
 type Config struct {
 	Path string // the file it came from, for messages
 
-	AuthKeys       []string // the first encrypts, all decrypt; never empty
+	AuthKeys       []string // the first encrypts, all decrypt
 	Bind           []netip.Addr
 	Port           uint16
 	InitialNodes   []string // host, host:port or [v6]:port, as written

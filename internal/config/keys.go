@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"log/slog"
 	"math"
 	"net/mail"
@@ -169,7 +170,7 @@ func parseScript(text string) (*expr.Script, []expr.Error) {
 	if err == nil {
 		return script, nil
 	}
-	if e, ok := asParseError(err); ok {
+	if e, ok := errors.AsType[*expr.ParseError](err); ok {
 		return nil, e.Errors
 	}
 	return nil, []expr.Error{{Line: 1, Column: 1, Msg: err.Error()}}

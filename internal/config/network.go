@@ -159,25 +159,16 @@ func (l *loader) allowRecursion(v value, c *Config) {
 	for _, i := range l.list(v, expected) {
 		p, err := parsePrefix(i.text)
 		if err != nil {
-			l.problem(i.in(0), i.key, "expected %s, found %s%s", expected, quote(i.text), hint(err))
+			hint := ""
+			if p.IsValid() && p != p.Masked() { // which of the two is the mistake, only the writer knows
+				hint = ", did you mean " + p.Masked().String() + "?"
+			}
+			l.problem(i.in(0), i.key, "expected %s, found %s%s", expected, quote(i.text), hint)
 			continue
 		}
 		c.AllowRecursion = append(c.AllowRecursion, p)
 	}
 }
-
-func hint(err error) string {
-	if e, ok := err.(prefixBits); ok {
-		return e.Error()
-	}
-	return ""
-}
-
-// prefixBits is a prefix with bits set beyond its length: which of the two is
-// the mistake, only the writer knows.
-type prefixBits struct{ netip.Prefix }
-
-func (p prefixBits) Error() string { return ": did you mean " + p.Masked().String() + "?" }
 
 func parsePrefix(text string) (netip.Prefix, error) {
 	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
@@ -189,9 +180,9 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	case err != nil:
 		return p, err
 	case p.Addr().Is4In6():
-		return p, fmt.Errorf("%v is IPv4 in IPv6 form", p)
+		return netip.Prefix{}, fmt.Errorf("%v is IPv4 in IPv6 form", p)
 	case p != p.Masked():
-		return p, prefixBits{p}
+		return p, fmt.Errorf("%v has bits beyond its length", p)
 	}
 	return p, nil
 }
