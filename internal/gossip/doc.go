@@ -46,7 +46,7 @@
 //     does not have, asks for it by a connection: once at a time for each owner,
 //     first the node it heard it from, then others. It says what it holds, so
 //     the answer is what changed since, if anybody's memory reaches that far.
-//   - Every ten seconds or so, and when nodes meet, two nodes exchange the
+//   - Every few seconds, and when nodes meet, two nodes exchange the
 //     versions of all they hold, never records, and ask for what they lack.
 //     That repairs whatever was lost.
 //

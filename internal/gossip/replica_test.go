@@ -382,3 +382,32 @@ func TestDelegateDrops(t *testing.T) {
 		t.Errorf("%d messages of half the limit, want 2", n)
 	}
 }
+
+// Nothing that a peer sends makes this node panic, or changes its own records.
+func FuzzReceive(f *testing.F) {
+	for _, m := range samples() {
+		f.Add(m.encode())
+	}
+	seed := newBench()
+	s1 := seed.put("a", 1)
+	s2 := seed.put("b", 1)
+	d, _ := s2.Delta(s1.Version())
+	f.Add(message{via: third, kind: kindContent, sets: [][]byte{s1.Encode()}, deltas: [][]byte{d.Encode()}}.encode())
+	f.Fuzz(func(t *testing.T, msg []byte) {
+		b := newBench()
+		own := b.cat.Update(func(own *catalog.Edit) { _ = own.Put(rec("mine", here, 1)) }).Own()
+		for range 2 {
+			b.receive(msg, b.now)
+			b.questions(b.now)
+			b.now = b.now.Add(patience(0))
+		}
+		now := b.cat.View().Own()
+		r, _ := now.Get(catalog.Key{Name: "mine", Addr: here})
+		if now.Len() != 1 || r.TTL != 1 || now.Version() < own.Version() {
+			t.Errorf("our own set has %d records at version %d, had 1 at %d", now.Len(), now.Version(), own.Version())
+		}
+		if _, err := decode(state(here, b.cat.View(), b.removals, b.now).encode()); err != nil {
+			t.Errorf("what we say afterwards: %v", err)
+		}
+	})
+}

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/memberlist"
+
 	"murakumo/internal/catalog"
 )
 
@@ -326,6 +328,62 @@ func TestSocketsIPv6(t *testing.T) {
 	}
 	_ = receive(t, s.StreamCh()).Close()
 	_ = c.Close()
+}
+
+// A peer that does not encrypt is refused, whatever it says.
+func TestPlaintextIsRefused(t *testing.T) {
+	o := new(out)
+	self, stranger := addr("127.0.0.2"), addr("127.0.0.3")
+	cat := catalog.New(catalog.Options{Self: self})
+	g, err := New(Config{
+		Self: self, Keys: []string{"onion"}, Log: o.logger().Logger,
+		Lifetime: time.Second, SendInterval: 100 * time.Millisecond, ReceiveTimeout: time.Second,
+	}, cat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- g.Run(ctx) }()
+	<-g.Ready()
+
+	c := memberlist.DefaultLANConfig()
+	c.Name, c.Label = stranger.String(), label
+	c.BindAddr, c.BindPort, c.AdvertiseAddr, c.AdvertisePort = c.Name, 0, c.Name, 0
+	c.Logger = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
+	plain, err := memberlist.Create(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := plain.Join([]string{g.Addr().String()}); err == nil {
+		t.Error("it joined")
+	}
+	// Its word by UDP: that it is alive, and a message of ours.
+	victim := &memberlist.Node{Name: self.String(), Addr: net.IP(self.AsSlice()), Port: g.Addr().Port()}
+	said := message{via: stranger, kind: kindRemoval, removals: []removal{{target: here, counter: 1, removed: true, by: stranger}}}.encode()
+	for start := time.Now(); !strings.Contains(o.String(), "Decrypt packet failed"); runtime.Gosched() {
+		if err := plain.SendBestEffort(victim, said); err != nil {
+			t.Fatal(err)
+		}
+		if time.Since(start) > 10*time.Second {
+			t.Fatalf("the packet is not refused; the log:\n%s", o)
+		}
+	}
+	if err := plain.Shutdown(); err != nil {
+		t.Error(err)
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	for m := range cat.View().Members() {
+		if m.Owner != self {
+			t.Errorf("%v is known", m.Owner)
+		}
+	}
+	if g.removals.removed(here) {
+		t.Error("it could remove a node")
+	}
 }
 
 // A port in use is Run's error.

@@ -44,17 +44,17 @@ func TestPartitionHeals(t *testing.T) {
 				time.Sleep(cut)
 				for _, h := range left {
 					for _, o := range right {
-						if h.status(o.addr) != catalog.Dead || o.status(h.addr) != catalog.Dead {
+						// Five nodes have to find five deaths, so a lifetime may not do.
+						if cut > 10*time.Second && (h.status(o.addr) != catalog.Dead || o.status(h.addr) != catalog.Dead) {
 							t.Errorf("after %v: %v sees %v %v, which sees it %v", cut, h.addr, o.addr, h.status(o.addr), o.status(h.addr))
 						}
 					}
 				}
 				left[2].put(record("changed", left[2].addr, 1))
 				right[2].put(record("changed", right[2].addr, 2))
-				time.Sleep(time.Second)
-				if err := errors.Join(agree(left), agree(right)); err != nil {
-					t.Errorf("within a side: %v", err)
-				}
+				within(t, 5*time.Second, "the changes are known within a side", func() error {
+					return errors.Join(agree(left), agree(right))
+				})
 				heal()
 				took := within(t, 10*time.Second, "the healing", func() error { return agree(c.all) })
 				t.Logf("healed after %v", took)
@@ -347,9 +347,9 @@ func TestQuietClusterIsQuiet(t *testing.T) {
 		for _, h := range c.all {
 			streams += c.net.Sent(h.addr).Streams
 		}
-		// Every node starts an exchange each 10 s.
-		if got := streams - before; got > 60 {
-			t.Errorf("%d connections in 100 s of 5 nodes, want about 50", got)
+		// Every node starts an exchange each 2.5 s.
+		if got := streams - before; got > 220 {
+			t.Errorf("%d connections in 100 s of 5 nodes, want about 200", got)
 		}
 	})
 }
@@ -627,7 +627,7 @@ func TestTooManyRecords(t *testing.T) {
 		owner := c.all[3]
 		held := owner.cat.View().Own().Version()
 		var many []catalog.Record
-		for i := range 150 {
+		for i := range 2000 {
 			many = append(many, record(fmt.Sprintf("service-%04d", i), owner.addr, 60))
 		}
 		owner.put(many...)
@@ -877,5 +877,31 @@ func TestSuspicionAdapts(t *testing.T) {
 			}
 			return agree(living)
 		})
+	})
+}
+
+// Every fifth packet lost is no reason to lose anybody. Changes still spread, the
+// few that gossip loses by way of the exchange.
+func TestLossyNetwork(t *testing.T) {
+	story(t, 5, func(t *testing.T, c *cluster) {
+		c.net.SetLoss(0.2)
+		slow := 0
+		for i := range 60 {
+			h := c.all[i%5]
+			h.put(record("changed", h.addr, uint32(i+1)))
+			if within(t, 30*time.Second, "the change is known", func() error { return agree(c.all) }) > 3*time.Second {
+				slow++
+			}
+			time.Sleep(5 * time.Second)
+		}
+		t.Logf("%d of 60 changes needed the exchange", slow)
+		if slow > 20 {
+			t.Errorf("%d of 60 changes needed the exchange", slow)
+		}
+		for _, h := range c.all {
+			if lost := h.log.with("node lost"); len(lost) > 0 {
+				t.Errorf("%v: %q", h.addr, lost)
+			}
+		}
 	})
 }

@@ -12,10 +12,11 @@ func TestTimingFor(t *testing.T) {
 		lifetime, interval time.Duration
 		want               timing
 	}{
-		{9 * time.Second, 300 * ms, timing{300 * ms, 150 * ms, 270 * ms, 9 * time.Second, 27 * time.Second, 4500 * ms}},
-		{30 * time.Second, 300 * ms, timing{1000 * ms, 500 * ms, 300 * ms, 30 * time.Second, 90 * time.Second, 15 * time.Second}},
-		{30 * time.Second, 50 * ms, timing{1000 * ms, 500 * ms, 50 * ms, 30 * time.Second, 90 * time.Second, 15 * time.Second}},
-		{600 * ms, 300 * ms, timing{20 * ms, 10 * ms, 18 * ms, 5 * time.Second, 1800 * ms, 300 * ms}},
+		{9 * time.Second, 300 * ms, timing{300 * ms, 150 * ms, 270 * ms, 2250 * ms, 9 * time.Second, 4500 * ms}},
+		{30 * time.Second, 300 * ms, timing{1000 * ms, 500 * ms, 300 * ms, 7500 * ms, 30 * time.Second, 15 * time.Second}},
+		{30 * time.Second, 50 * ms, timing{1000 * ms, 500 * ms, 50 * ms, 7500 * ms, 30 * time.Second, 15 * time.Second}},
+		{300 * time.Second, 300 * ms, timing{10 * time.Second, 5 * time.Second, 300 * ms, 10 * time.Second, 300 * time.Second, 150 * time.Second}},
+		{600 * ms, 300 * ms, timing{20 * ms, 10 * ms, 18 * ms, 500 * ms, 600 * ms, 300 * ms}},
 	} {
 		if got := timingFor(c.lifetime, c.interval); got != c.want {
 			t.Errorf("timingFor(%v, %v) = %+v, want %+v", c.lifetime, c.interval, got, c.want)
