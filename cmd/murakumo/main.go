@@ -85,6 +85,11 @@ func run(ctx context.Context, args []string, std stdio) int {
 	default:
 		err = daemon(ctx, f.Daemon.Config, std)
 	}
+	if mistakes, ok := errors.AsType[config.Errors](err); ok {
+		// One line each, as compilers write them, so that editors find the place.
+		fmt.Fprintf(std.err, "%v\nmurakumo: not started; mistakes in the configuration: %d\n", mistakes, len(mistakes))
+		return 1
+	}
 	if err != nil {
 		fmt.Fprintf(std.err, "murakumo: %v\n", err)
 		return 1
@@ -94,7 +99,7 @@ func run(ctx context.Context, args []string, std stdio) int {
 
 // daemon runs one node until ctx is done.
 func daemon(ctx context.Context, path string, std stdio) error {
-	cfg, err := config.Load(path, config.Options{RunInit: true})
+	cfg, err := config.Load(path, config.Options{RunInit: true, Context: ctx})
 	if err != nil {
 		return err
 	}
