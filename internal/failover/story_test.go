@@ -164,7 +164,8 @@ func (p *player) look() Facts {
 	f := p.facts
 	f.Rival = catalog.Owner{}
 	for a, up := range p.up {
-		if up && p.prio[a] < f.Priority {
+		// The lowest address, as Look takes it; a map has no order.
+		if up && p.prio[a] < f.Priority && (!f.Rival.IsValid() || a.Less(f.Rival)) {
 			f.Rival = a
 		}
 	}
