@@ -39,10 +39,13 @@ check:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w is wanted for:"; echo "$$unformatted"; exit 1; } >&2
 	$(GO) vet ./...
 
+# The stories of internal/sim are played twice: with a small fleet under the race
+# detector, and with fifty nodes without it (size_race_test.go says why).
 .PHONY: unit
 unit:
 	@echo "$(GO) test -race ./... (without ./e2e)"; all=$$($(GO) list ./...) && \
 	  $(GO) test -race -timeout 20m $$(echo "$$all" | grep -v '/e2e$$')
+	$(GO) test -timeout 20m ./internal/sim
 
 .PHONY: e2e
 e2e:

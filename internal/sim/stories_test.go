@@ -14,9 +14,6 @@ import (
 	"murakumo/internal/sim"
 )
 
-// size is the fleet of the stories.
-const size = 50
-
 // settling is what a fleet needs at most after the last fault to be whole and
 // still again: a rejoin, the spreading of its news, two rounds of 2 s on either
 // side of the handover, a probe and a hook each.
