@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/memberlist"
 
 	"murakumo/internal/catalog"
 )
@@ -275,6 +278,46 @@ func TestReplicaGoodbye(t *testing.T) {
 	b.expect(t, "of a stranger", b.hear(message{via: third, kind: kindGoodbye, held: []held{{owner: addr("10.0.0.77"), version: 1}}}))
 }
 
+// A node that is alive and whose set nobody tells is asked for it, after a
+// while.
+func TestReplicaMeets(t *testing.T) {
+	b := newBench()
+	b.met(there, b.now)
+	b.expect(t, "at once", b.questions(b.now.Add(meetMin-1)))
+	b.expect(t, "after a while", b.questions(b.now.Add(meetMax)), "to 10.0.0.2 kind 5")
+	b.hear(message{via: there, kind: kindContent, sets: [][]byte{b.put("a", 1).Encode()}})
+	b.met(there, b.now)
+	b.expect(t, "when the set is there", b.questions(b.now.Add(time.Hour)))
+}
+
+// An operator's statement is passed on once, whichever way it comes; what a
+// removed node says of anything else is not heard.
+func TestReplicaRemoval(t *testing.T) {
+	b := newBench()
+	out := removal{target: there, counter: 1, removed: true, by: third}
+	said := message{via: third, kind: kindRemoval, removals: []removal{out}}
+	b.expect(t, "a removal", b.hear(said), "removal 10.0.0.2 kind 6 via 10.0.0.1")
+	b.expect(t, "again", b.hear(said))
+	b.expect(t, "in an exchange", b.hear(message{via: third, kind: kindState, removals: []removal{out}}))
+	set := b.put("a", 1).Encode()
+	b.expect(t, "what it publishes", b.hear(message{via: there, kind: kindContent, sets: [][]byte{set}}))
+	b.expect(t, "what others pass on of it", b.hear(message{via: third, kind: kindContent, sets: [][]byte{set}}))
+	b.expect(t, "what it asks", b.hear(message{via: there, kind: kindWant, held: []held{{owner: here}}}))
+	b.hear(message{via: third, kind: kindState, held: []held{{owner: there, version: 9, status: catalog.Dead}}})
+	b.expect(t, "nobody is asked for its set", b.questions(b.now))
+	if b.holds(there) != nil {
+		t.Error("its set was taken")
+	}
+	out.counter, out.removed = 2, false
+	b.expect(t, "its own word that it is allowed again, said elsewhere",
+		b.hear(message{via: there, kind: kindState, removals: []removal{out}}), "removal 10.0.0.2 kind 6 via 10.0.0.1")
+
+	e := b.hear(message{via: third, kind: kindRemoval, removals: []removal{{target: here, counter: 1, removed: true, by: there}}})
+	if e.removedBy == nil || e.removedBy.by != there {
+		t.Errorf("our own removal: %+v", e.removedBy)
+	}
+}
+
 // The form of our own broadcasts.
 func TestPublisher(t *testing.T) {
 	cat := catalog.New(catalog.Options{Self: here})
@@ -356,6 +399,37 @@ func TestPeersTrimsTheLongestLost(t *testing.T) {
 	}
 	if _, known := p.get(addr("10.1.0.0")); known {
 		t.Error("the longest lost is still known")
+	}
+}
+
+// A member is taken in when its name is its address and it was not removed.
+func TestDelegateNotifyAlive(t *testing.T) {
+	r := new(removals)
+	d := newDelegate(here, catalog.New(catalog.Options{Self: here}), r, timing{}, logger{slog.New(slog.DiscardHandler), new(throttle)})
+	now := time.Now()
+	for _, a := range []netip.Addr{here, third} {
+		r.say(a, true, there, now)
+	}
+	for _, c := range []struct {
+		name, addr string
+		ok         bool
+	}{
+		{"10.0.0.2", "10.0.0.2", true},
+		{"2001:db8::2", "2001:db8::2", true},
+		{"10.0.0.1", "10.0.0.1", true}, // this node itself, whatever was said
+		{"10.0.0.3", "10.0.0.3", false},
+		{"10.0.0.2", "10.0.0.4", false},
+		{"db", "10.0.0.2", false},
+		{"", "10.0.0.2", false},
+		{"0.0.0.0", "0.0.0.0", false},
+	} {
+		n := &memberlist.Node{Name: c.name, Addr: net.ParseIP(c.addr), Port: 1}
+		if err := d.NotifyAlive(n); (err == nil) != c.ok {
+			t.Errorf("%q at %s: %v", c.name, c.addr, err)
+		}
+	}
+	if err := d.NotifyAlive(&memberlist.Node{Name: "x", Addr: net.IP{1, 2, 3}}); err == nil {
+		t.Error("an address of three octets")
 	}
 }
 

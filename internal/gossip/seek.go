@@ -102,34 +102,13 @@ func (g *Gossip) resolve(ctx context.Context, i *initial) ([]netip.AddrPort, err
 	return all, nil
 }
 
-// When several nodes join at about the same time (all hosts boot after an
-// outage of power, or two halves meet after one of the network), gossip tells
-// much of it to nodes that do not know anybody yet. Then each node makes full
-// exchanges until it is quiet, in place of waiting for the periodic one.
-const (
-	bustle     = 3 // so many nodes
-	bustleTime = 5 * time.Second
-)
-
 // seeker keeps count of whom the session is looking for.
 type seeker struct {
-	turn   int               // of the initial nodes
-	recent [bustle]time.Time // when the last nodes joined
+	turn int // of the initial nodes
 
 	mu      sync.Mutex      // guards all below
 	busy    map[string]bool // being tried
 	failing map[string]bool // initial nodes that did not answer last time, and were logged
-}
-
-// joined takes in that a node joined.
-func (k *seeker) joined(now time.Time) {
-	copy(k.recent[:], k.recent[1:])
-	k.recent[bustle-1] = now
-}
-
-// busyTimes tells whether several nodes joined just now.
-func (k *seeker) busyTimes(now time.Time) bool {
-	return !k.recent[0].IsZero() && now.Sub(k.recent[0]) < bustleTime
 }
 
 func (k *seeker) start(what string) bool {
@@ -166,10 +145,7 @@ func (k *seeker) outcome(what string, err error) bool {
 
 // seek tries some of the nodes that should be members and are not. It starts
 // jobs and returns; a node that hangs holds up no other.
-func (s *session) seek(now time.Time) {
-	if s.seeker.busyTimes(now) {
-		s.exchange()
-	}
+func (s *session) seek() {
 	if rand.Float64()*float64(len(s.g.peers.members())+1) > seekers {
 		return
 	}

@@ -69,7 +69,7 @@ func (s *session) loop(ctx context.Context) {
 		s.carryOut(s.replica.own(now), now)
 		s.carryOut(s.replica.questions(now), now)
 		if !now.Before(seek) {
-			s.seek(now)
+			s.seek()
 			seek = now.Add(seekMin + rand.N(seekMax-seekMin))
 		}
 		if !now.Before(keep) {
@@ -127,7 +127,6 @@ func (s *session) heedEvents() {
 		if e.joined {
 			s.g.peers.joined(e.at, e.when)
 			s.replica.met(e.at.Addr(), e.when)
-			s.seeker.joined(e.when)
 		} else {
 			s.g.peers.lost(e.at.Addr(), e.when)
 		}

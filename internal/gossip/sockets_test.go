@@ -103,6 +103,35 @@ func TestSocketsCarry(t *testing.T) {
 	}
 }
 
+// A peer that takes a connection and reads nothing does not hold it for ever,
+// also where memberlist sets no deadline; after a failed write it is closed.
+func TestGuardedDial(t *testing.T) {
+	a, _ := mustListen(t, "127.0.0.2", 0)
+	b, _ := mustListen(t, "127.0.0.3", 0)
+	c, err := guarded{b, 100 * time.Millisecond}.DialAddressTimeout(Address{Addr: a.where()}, 5*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := make(chan error, 1)
+	go func() {
+		chunk := make([]byte, 1<<20)
+		for {
+			if _, err := c.Write(chunk); err != nil {
+				failed <- err
+				return
+			}
+		}
+	}()
+	if err := receive(t, failed); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("writing: %v", err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.conns) != 0 {
+		t.Error("the connection is still open")
+	}
+}
+
 // The end closes everything that is open, on both sides of it.
 func TestSocketsShutdown(t *testing.T) {
 	before := runtime.NumGoroutine()
