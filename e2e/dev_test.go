@@ -23,6 +23,7 @@ type session struct {
 	*process
 	output string // file with what it printed
 	stdin  *os.File
+	dir    string // where it is
 	tmp    string // its TMPDIR
 	mark   string // a variable in the environment of all it starts
 	path   string // PATH with the binaries
@@ -38,7 +39,7 @@ func open(t *testing.T, nobody bool, env []string, argv ...string) *session {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	s := &session{output: filepath.Join(dir, "screen"), tmp: filepath.Join(dir, "tmp")}
+	s := &session{output: filepath.Join(dir, "screen"), dir: top(t), tmp: filepath.Join(dir, "tmp")}
 	s.mark = "MURAKUMO_E2E=" + filepath.Base(dir)
 	if err := os.Mkdir(s.tmp, 0o755); err != nil {
 		t.Fatal(err)
@@ -52,10 +53,11 @@ func open(t *testing.T, nobody bool, env []string, argv ...string) *session {
 			t.Fatal(err)
 		}
 		env = append(env, "HOME="+s.tmp)
+		s.dir = s.tmp // the clone may be in a folder that only root may enter
 	}
 	s.path = "PATH=" + binaries(t) + ":" + os.Getenv("PATH")
 	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Dir = top(t)
+	cmd.Dir = s.dir
 	// What a make around this test tells its own children is not for ours.
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "MAKE") || strings.HasPrefix(v, "MFLAGS=") })
 	cmd.Env = append(cmd.Env, append(env, "TMPDIR="+s.tmp, s.mark, s.path)...)
@@ -107,7 +109,7 @@ func (s *session) printed(t *testing.T, from int, pattern string, within time.Du
 func (s *session) sh(t *testing.T, line string) (string, error) {
 	t.Helper()
 	cmd := exec.Command("sh", "-c", line)
-	cmd.Dir = top(t)
+	cmd.Dir = s.dir
 	cmd.Env = append(os.Environ(), s.path)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.cred}
 	out, err := cmd.CombinedOutput()
