@@ -361,11 +361,12 @@ func (c *devCluster) stop() {
 				_ = child.cmd.Process.Signal(syscall.SIGTERM)
 			}
 		}
-		late := time.After(10 * time.Second)
+		late, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
 		for _, child := range group {
 			select {
 			case <-child.ended:
-			case <-late:
+			case <-late.Done():
 				_ = child.cmd.Process.Kill()
 				<-child.ended
 			}

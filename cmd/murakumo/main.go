@@ -79,6 +79,9 @@ func run(ctx context.Context, args []string, std stdio) int {
 	}
 	switch cli.Command() {
 	case "dev":
+		// A closed terminal ends the cluster as Ctrl-C does.
+		ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP)
+		defer stop()
 		err = dev(ctx, std)
 	case "dev-service <listen> <name>":
 		err = devService(ctx, f.DevService.Listen, f.DevService.Name)
@@ -115,6 +118,21 @@ func daemon(ctx context.Context, path string, std stdio) error {
 	if err != nil {
 		return err
 	}
+	// Until there is reloading, a hang-up (the habit of log rotation, a closed
+	// terminal) must not end a daemon that holds a duty.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hangup:
+				log.Warn("SIGHUP: nothing is reloaded in this version; restart to read the file again")
+			}
+		}
+	}()
 	log.Info("murakumo starts", "version", version, "config", path, "host", cfg.Host.Name, "address", cfg.Host.Addrs[0])
 	err = n.Run(ctx)
 	if errors.Is(err, node.ErrRemoved) {

@@ -42,6 +42,7 @@ import (
 //	  uint32 duty       = 7;         // at most 255
 //	  uint64 transition = 8;
 //	  uint64 acted      = 9;
+//	  uint64 activated  = 10;
 //	}
 //
 //	message Key {
@@ -133,6 +134,7 @@ func appendRecord(b []byte, r *Record) []byte {
 	b = appendUint(b, 7, uint64(r.Duty))
 	b = appendUint(b, 8, r.Transition)
 	b = appendUint(b, 9, r.Acted)
+	b = appendUint(b, 10, r.Activated)
 	return append(b, r.unknown...)
 }
 
@@ -223,6 +225,8 @@ func decodeRecord(b []byte) (Record, error) {
 			r.Transition, err = f.uint(math.MaxUint64)
 		case 9:
 			r.Acted, err = f.uint(math.MaxUint64)
+		case 10:
+			r.Activated, err = f.uint(math.MaxUint64)
 		default:
 			unknown = append(unknown, f.raw...)
 		}

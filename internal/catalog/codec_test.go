@@ -79,7 +79,7 @@ func TestDecodeIsStrict(t *testing.T) {
 		"empty set":                    {joined(owner, number(3, 1)), ""},
 		"later priority":               {record(key, number(4, 200)), ""},
 		"later duty":                   {record(key, number(4, 1), number(5, 1), number(7, 200)), ""},
-		"later field of a record":      {record(good, number(10, 0), number(10, 5), tagged(12, nil)), ""},
+		"later field of a record":      {record(good, number(11, 0), number(11, 5), tagged(12, nil)), ""},
 		"later field of the header":    {joined(record(good), tagged(9, []byte("x")), number(100, 1)), ""},
 		"greatest version":             {joined(owner, number(2, MaxVersion), number(3, 1)), ""},
 		"greatest transition":          {record(good, number(8, math.MaxUint64), number(9, math.MaxUint64)), ""},
@@ -129,9 +129,9 @@ func TestDecodeIsStrict(t *testing.T) {
 		"weight twice":                    {record(key, number(4, 1), number(5, 1), number(5, 2)), "field 5 after field 5"},
 		"fixed width":                     {record(key, number(4, 1), protowire.AppendFixed32(protowire.AppendTag(nil, 5, protowire.Fixed32Type), 1)), "expected a varint"},
 		"record twice":                    {joined(record(good), tagged(4, good)), "twice or out of order"},
-		"record twice, the second later":  {joined(record(good), tagged(4, joined(good, number(10, 1)))), "twice or out of order"},
+		"record twice, the second later":  {joined(record(good), tagged(4, joined(good, number(11, 1)))), "twice or out of order"},
 		"records descend":                 {joined(record(good), tagged(4, joined(tagged(1, []byte("a")), good[5:]))), "twice or out of order"},
-		"record of too much of the later": {record(good, tagged(10, make([]byte, maxRecordUnknown))), "unknown fields"},
+		"record of too much of the later": {record(good, tagged(11, make([]byte, maxRecordUnknown))), "unknown fields"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			s, err := DecodeSet(tt.b, 0)

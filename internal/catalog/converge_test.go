@@ -78,7 +78,7 @@ func TestCatalogsConverge(t *testing.T) {
 			own := nodes[o].View().Own()
 			got := content(own)
 			for k, r := range got { // numbers may have risen
-				r.Transition, r.Acted = said[o][k].Transition, said[o][k].Acted
+				r.Transition, r.Acted, r.Activated = said[o][k].Transition, said[o][k].Acted, said[o][k].Activated
 				got[k] = r
 			}
 			if !maps.Equal(got, said[o]) {

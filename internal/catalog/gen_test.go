@@ -86,7 +86,7 @@ var (
 	})
 	genUnknown = rapid.Custom(func(t *rapid.T) string {
 		var b []byte
-		num := protowire.Number(10)
+		num := protowire.Number(11)
 		for range rapid.IntRange(0, 2).Draw(t, "fields") {
 			num += protowire.Number(rapid.IntRange(0, 20).Draw(t, "gap"))
 			if rapid.Bool().Draw(t, "varint") {
@@ -109,6 +109,7 @@ var (
 			Duty:       rapid.SampledFrom([]Duty{DutyUndefined, DutyInactive, DutyActive}).Draw(t, "duty"),
 			Transition: uint64(rapid.IntRange(0, 3).Draw(t, "transition")),
 			Acted:      uint64(rapid.IntRange(0, 3).Draw(t, "acted")),
+			Activated:  uint64(rapid.IntRange(0, 3).Draw(t, "activated")),
 		}
 		if r.Priority != Origin {
 			r.Weight = uint16(rapid.IntRange(1, 2).Draw(t, "weight"))

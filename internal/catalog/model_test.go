@@ -394,6 +394,7 @@ func TestCatalogModel(t *testing.T) {
 							if other.Name == k.Name {
 								r.Transition = max(r.Transition, other.Transition)
 								r.Acted = max(r.Acted, other.Acted)
+								r.Activated = max(r.Activated, other.Activated)
 							}
 						}
 						own[k] = r

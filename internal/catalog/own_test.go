@@ -84,7 +84,7 @@ func TestDeltaOfOurOwn(t *testing.T) {
 // TestLostState is the restart of a node whose state folder is gone.
 func TestLostState(t *testing.T) {
 	web, db := rec("web", addr1), rec("db", addr1)
-	web.Duty, web.Transition, web.Acted = DutyActive, 41, 40
+	web.Duty, web.Transition, web.Acted, web.Activated = DutyActive, 41, 40, 41
 	a, b := New(Options{Self: addr1}), New(Options{Self: addr2})
 	for range 9 {
 		a.Update(put(t, web, db))
@@ -111,7 +111,7 @@ func TestLostState(t *testing.T) {
 		t.Errorf("version %d after %d", own.Version(), held.Set.Version())
 	}
 	// The number of a name holds for all its addresses; the duty is ours.
-	other.Transition, other.Acted = 41, 40
+	other.Transition, other.Acted, other.Activated = 41, 40, 41
 	want := map[Key]Record{other.Key(): other, mail.Key(): mail}
 	if got := content(own); !maps.Equal(got, want) {
 		t.Errorf("records %v, expected %v", got, want)

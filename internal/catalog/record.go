@@ -94,12 +94,14 @@ type Record struct {
 	Active bool
 
 	// Duty is what the owner's activity check last settled on, Transition
-	// the number of the transition that led there (rising, per alias) and
-	// Acted the last transition whose hook has ended, however it ended. All
-	// addresses of one alias of one owner carry the same three.
+	// the number of the last transition (rising, per alias), Activated that of
+	// the last one to active, and Acted the last one whose hook has ended,
+	// however it ended. All addresses of one alias of one owner carry the same
+	// four.
 	Duty       Duty
 	Transition uint64
 	Acted      uint64
+	Activated  uint64
 
 	// unknown holds encoded fields of a later protocol, passed on as they came.
 	unknown string

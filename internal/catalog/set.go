@@ -177,11 +177,11 @@ func (s *Set) changed(old *Set) []Key {
 // address. Transition numbers must rise even then, since hooks and peers
 // compare them: a name in both sets takes over theirs where they are higher.
 func (s *Set) past(theirs *Set) *Set {
-	type numbers struct{ transition, acted uint64 }
+	type numbers struct{ transition, acted, activated uint64 }
 	seen := map[string]numbers{}
 	for k, it := range theirs.records.all() {
 		n := seen[k.Name]
-		seen[k.Name] = numbers{max(n.transition, it.Transition), max(n.acted, it.Acted)}
+		seen[k.Name] = numbers{max(n.transition, it.Transition), max(n.acted, it.Acted), max(n.activated, it.Activated)}
 	}
 	next := *s
 	for _, it := range s.records.all() {
@@ -189,6 +189,7 @@ func (s *Set) past(theirs *Set) *Set {
 		r := it.Record
 		r.Transition = max(r.Transition, n.transition)
 		r.Acted = max(r.Acted, n.acted)
+		r.Activated = max(r.Activated, n.activated)
 		if r != it.Record {
 			next.put(newItem(r))
 		}

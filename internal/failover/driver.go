@@ -91,6 +91,9 @@ func (d *HealthDriver) probe(ctx context.Context, hung <-chan error) (<-chan err
 	select {
 	case err := <-verdict:
 		return nil, err
+	case <-ctx.Done():
+		// The probe's context is done too; one that ignores it is left behind.
+		return verdict, ctx.Err()
 	case <-limit.C:
 		return verdict, fmt.Errorf("no verdict within %v", d.Rule.Timeout)
 	}
@@ -123,15 +126,36 @@ type DutyDriver struct {
 	Addr    netip.Addr // the address told to hooks and in notices
 	Rule    DutyRule
 	Catalog *catalog.Catalog
-	// Number is the last transition number of an earlier run.
-	Number uint64
-	// Publish puts duty and transition number into the alias's records; begun
-	// says that a hook of that number is about to run.
-	Publish func(d catalog.Duty, number uint64, begun bool)
+	// Memory is what an earlier run remembered, Remember takes what a later run
+	// will want to know. It must not block.
+	Memory   Memory
+	Remember func(Memory)
+	// Ready, if not nil, is closed when the node takes part in the cluster: a
+	// node that cannot hear the others has no ground to judge by. StartDelay
+	// begins then.
+	Ready <-chan struct{}
+	// Publish puts duty and numbers into the alias's records; begun says that
+	// a hook of that number is about to run.
+	Publish func(s Standing, begun bool)
 	Shell
 
 	releases chan release
+	failures chan uint64
 	done     chan struct{}
+}
+
+// Memory is what has to outlive the process of one activity check.
+type Memory struct {
+	Number    uint64 `json:"number"`
+	Activated uint64 `json:"activated"`
+	// Covered holds, by member, the activation that our last hook came after.
+	Covered map[catalog.Owner]uint64 `json:"covered,omitempty"`
+}
+
+// Standing is what a node publishes of its duty for an alias.
+type Standing struct {
+	Duty              catalog.Duty
+	Number, Activated uint64
 }
 
 type release struct {
@@ -145,6 +169,9 @@ var ErrStopped = errors.New("the activity check has stopped")
 // NewDutyDriver completes a driver, of which the exported fields are given.
 func NewDutyDriver(d DutyDriver) *DutyDriver {
 	d.releases = make(chan release)
+	// Hooks of one alias run one at a time, so that failures are rare and far
+	// between; the room is for a driver that is busy.
+	d.failures = make(chan uint64, 16)
 	d.done = make(chan struct{})
 	return &d
 }
@@ -166,13 +193,39 @@ func (d *DutyDriver) Release(ctx context.Context, reason Reason) error {
 	}
 }
 
+// HookFailed tells that the hook of a transition to active ended without
+// success. It does not block.
+func (d *DutyDriver) HookFailed(number uint64) {
+	select {
+	case d.failures <- number:
+	default:
+		d.Log.Error("too many failed hooks at once: "+d.Name, "transition", number)
+	}
+}
+
 // Run makes rounds until ctx is done and then returns nil.
 func (d *DutyDriver) Run(ctx context.Context) error {
 	defer close(d.done)
-	state := DutyState{Duty: d.Rule.Init, Number: d.Number}
+	for ready := d.Ready == nil; !ready; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case r := <-d.releases:
+			close(r.done) // it never was on duty: there is nothing to let go of
+			if r.reason == ReasonShutdown {
+				return nil
+			}
+		case <-d.Ready:
+			ready = true
+		}
+	}
+	state := DutyState{Duty: d.Rule.Init, Number: d.Memory.Number, Activated: d.Memory.Activated, Others: map[catalog.Owner]Holder{}}
+	for owner, activation := range d.Memory.Covered {
+		state.Others[owner] = Holder{Activation: activation, Covered: true}
+	}
 	if state.Duty != catalog.DutyUndefined {
 		d.Log.Info(fmt.Sprintf("initial activity: %s: %s", d.Name, state.Duty), "address", d.Addr, "why", "init-status")
-		d.Publish(state.Duty, state.Number, false)
+		d.Publish(Standing{state.Duty, state.Number, state.Activated}, false)
 	}
 	// A timer and not a ticker, so that the first round comes after the start
 	// delay; it is set again from the time it was due, and does not drift.
@@ -202,6 +255,8 @@ func (d *DutyDriver) Run(ctx context.Context) error {
 				due = time.Now().Add(d.Rule.Interval)
 			}
 			round.Reset(time.Until(due))
+		case number := <-d.failures:
+			state = d.step(state, HookFailed{Facts: Look(d.Catalog.View(), d.Name), Number: number})
 		case r := <-d.releases:
 			state = d.step(state, Release{Facts: Look(d.Catalog.View(), d.Name), Reason: r.reason})
 			close(r.done)
@@ -215,6 +270,9 @@ func (d *DutyDriver) Run(ctx context.Context) error {
 
 func (d *DutyDriver) step(s DutyState, ev Event) DutyState {
 	next, effects := StepDuty(d.Rule, s, ev)
+	if _, failed := ev.(HookFailed); failed || len(effects) > 0 {
+		d.Remember(Memory{next.Number, next.Activated, next.covered()})
+	}
 	for _, e := range effects {
 		e.Name, e.Addr = d.Name, d.Addr
 		what := "activity condition changed"
@@ -226,7 +284,7 @@ func (d *DutyDriver) step(s DutyState, ev Event) DutyState {
 		}
 		d.Log.Info(fmt.Sprintf("%s: %s: %s", what, d.Name, e.Status),
 			"address", d.Addr, "reason", e.Reason, "why", e.Why, "transition", e.Number)
-		d.Publish(next.Duty, e.Number, !e.Initial)
+		d.Publish(Standing{next.Duty, e.Number, next.Activated}, !e.Initial)
 		if !e.Initial {
 			d.Act(e.Transition)
 		}

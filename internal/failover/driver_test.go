@@ -221,10 +221,11 @@ func TestDutyDriver(t *testing.T) {
 			begun bool
 		}
 		var published []pub
+		var memory Memory
 		d := NewDutyDriver(DutyDriver{
-			Name: "mysql-server", Addr: self, Catalog: cat, Number: 41,
+			Name: "mysql-server", Addr: self, Catalog: cat, Memory: Memory{Number: 41}, Remember: func(m Memory) { memory = m },
 			Rule:    DutyRule{StartDelay: 60 * time.Second, Interval: 10 * time.Second, Active: 2, Inactive: 2},
-			Publish: func(d catalog.Duty, n uint64, begun bool) { published = append(published, pub{d, n, begun}) },
+			Publish: func(s Standing, begun bool) { published = append(published, pub{s.Duty, s.Number, begun}) },
 			Shell:   r.shell(),
 		})
 		ctx, cancel := context.WithCancel(t.Context())
@@ -282,6 +283,9 @@ func TestDutyDriver(t *testing.T) {
 		want := []pub{{catalog.DutyInactive, 41, false}, {catalog.DutyActive, 42, true}, {catalog.DutyInactive, 43, true}}
 		if len(published) != 3 || published[0] != want[0] || published[1] != want[1] || published[2] != want[2] {
 			t.Errorf("published %v, want %v", published, want)
+		}
+		if memory.Number != 43 || memory.Activated != 42 {
+			t.Errorf("remembered %+v", memory)
 		}
 		if err := d.Release(t.Context(), ReasonManual); !errors.Is(err, ErrStopped) {
 			t.Errorf("release of an ended driver: %v", err)

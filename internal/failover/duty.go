@@ -36,10 +36,11 @@ type Facts struct {
 
 // Member is what another owner publishes about its duty.
 type Member struct {
-	Alive  bool
-	Duty   catalog.Duty
-	Number uint64
-	Acted  uint64
+	Alive bool
+	Duty  catalog.Duty
+	// Activated is the number of its last transition to active, Acted that of
+	// the last transition whose hook has ended.
+	Activated, Acted uint64
 }
 
 // OnDuty says whether the node is on duty by these facts.
@@ -64,56 +65,56 @@ func Look(v *catalog.View, name string) Facts {
 		if e.Owner == self || e.Priority == catalog.Origin {
 			continue
 		}
-		f.Members[e.Owner] = Member{Alive: true, Duty: e.Duty, Number: e.Transition, Acted: e.Acted}
+		f.Members[e.Owner] = Member{Alive: true, Duty: e.Duty, Activated: e.Activated, Acted: e.Acted}
 		if e.Active && e.Priority < f.Priority && !f.Rival.IsValid() {
 			f.Rival = e.Owner
 		}
 	}
 	for _, e := range n.Hidden {
-		if e.Owner != self && e.Priority != catalog.Origin {
-			f.Members[e.Owner] = Member{Duty: e.Duty, Number: e.Transition, Acted: e.Acted}
+		if e.Owner == self || e.Priority == catalog.Origin {
+			continue
+		}
+		// A set can arrive before the word that its owner is alive; nothing
+		// is known of that member yet, least of all that it died.
+		if m, _ := v.Member(e.Owner); m.Status != catalog.Unknown {
+			f.Members[e.Owner] = Member{Duty: e.Duty, Activated: e.Activated, Acted: e.Acted}
 		}
 	}
 	return f
 }
 
-// holds says whether the member may have the thing that hooks move: it is on
-// duty, or a hook of its has not ended yet.
+// holds says whether the member may have the thing that hooks move, or may yet
+// get it: it is on duty, or the hook of its last activation has not ended. A
+// hook that lets go does not count: it lets go of what its own host has.
 func (m Member) holds() bool {
-	return m.Alive && (m.Duty == catalog.DutyActive || m.Acted < m.Number)
-}
-
-// lastActivation is the highest number under which the member can have become
-// active: its own when it is active, else the one before, since it takes a
-// transition to stop being active.
-func (m Member) lastActivation() uint64 {
-	if m.Duty == catalog.DutyActive || m.Number == 0 {
-		return m.Number
-	}
-	return m.Number - 1
+	return m.Alive && (m.Duty == catalog.DutyActive || m.Acted < m.Activated)
 }
 
 // Holder is what a node remembers of another member of an alias.
 type Holder struct {
-	// Activation is the highest number under which it can have become active.
+	// Activation is the number under which it last became active, 0 for never.
 	Activation uint64
 	// Holding says that it may have what the hooks move.
 	Holding bool
 	// Covered says that our own hook was started after its hook had ended,
 	// so that its letting go changes nothing for us.
 	Covered bool
+	// HeldAtCover says that it was Holding when our hook was started: should
+	// that hook fail, the thing is still there.
+	HeldAtCover bool
 }
 
 // DutyState is what is known of one activity check. The zero value, or one
-// with the persisted Number and the configured initial Duty, starts it.
-// Steps do not change the maps of the state they were given.
+// with what an earlier run remembered and the configured initial Duty, starts
+// it. Steps do not change the maps of the state they were given.
 type DutyState struct {
 	Duty catalog.Duty
 	// Against counts the rounds in a row that contradict Duty; while Duty is
 	// undefined, those that contradict the configuration.
 	Against int
-	// Number is that of the last transition.
-	Number uint64
+	// Number is that of the last transition, Activated that of the last one to
+	// active.
+	Number, Activated uint64
 	// Others remembers the other members.
 	Others map[catalog.Owner]Holder
 	// Owed says that a member which may have taken the thing after our last
@@ -122,7 +123,7 @@ type DutyState struct {
 	Owed bool
 }
 
-// Event is what a duty step takes: Round, TableChanged or Release.
+// Event is what a duty step takes: Round, TableChanged, Release or HookFailed.
 type Event interface{ facts() Facts }
 
 // Round is a tick of the activity check; it counts.
@@ -137,9 +138,17 @@ type Release struct {
 	Reason Reason
 }
 
+// HookFailed says that the hook of our transition to active of that number
+// ended without success, so that it may not have moved anything.
+type HookFailed struct {
+	Facts  Facts
+	Number uint64
+}
+
 func (e Round) facts() Facts        { return e.Facts }
 func (e TableChanged) facts() Facts { return e.Facts }
 func (e Release) facts() Facts      { return e.Facts }
+func (e HookFailed) facts() Facts   { return e.Facts }
 
 // StepDuty takes one event. The effects carry all of Transition but Name and
 // Addr, which the driver adds.
@@ -154,6 +163,7 @@ func StepDuty(rule DutyRule, s DutyState, ev Event) (DutyState, []Effect) {
 		s.Duty, s.Against = to, 0
 		s.Number++
 		if to == catalog.DutyActive {
+			s.Activated = s.Number
 			s = s.cover(f.Members)
 		}
 		effects = append(effects, Effect{Transition: Transition{
@@ -167,6 +177,10 @@ func StepDuty(rule DutyRule, s DutyState, ev Event) (DutyState, []Effect) {
 			turn(catalog.DutyInactive, ev.Reason, "released")
 		}
 		return s, effects
+	case HookFailed:
+		if ev.Number == s.Activated {
+			s = s.uncover()
+		}
 	case Round:
 		if !f.Present {
 			// The operator took the alias away; there is nothing to be on
@@ -198,7 +212,9 @@ func StepDuty(rule DutyRule, s DutyState, ev Event) (DutyState, []Effect) {
 			}, Why: why(1, f)})
 		}
 	}
-	if s.Duty == catalog.DutyActive && s.Owed {
+	// Not while off duty, though rounds may not have settled on that yet: the
+	// thing belongs to whoever DNS points to.
+	if s.Duty == catalog.DutyActive && s.Owed && f.OnDuty() {
 		turn(catalog.DutyActive, ReasonReassert, "a member that was active let go")
 	}
 	return s, effects
@@ -207,31 +223,35 @@ func StepDuty(rule DutyRule, s DutyState, ev Event) (DutyState, []Effect) {
 // observe compares what the other members publish with what we remember of
 // them. It sets Owed when one let go that our last hook does not cover.
 func (s DutyState) observe(members map[catalog.Owner]Member) DutyState {
-	others := make(map[catalog.Owner]Holder, len(members))
+	others := maps.Clone(s.Others)
+	if others == nil {
+		others = make(map[catalog.Owner]Holder, len(members))
+	}
 	for owner, m := range members {
-		h, known := s.Others[owner]
-		holding, last := m.holds(), m.lastActivation()
-		switch {
-		case !known:
-			h.Activation = last
-			// It died while active before we ever saw it alive; whether its
-			// hook ran before ours cannot be known.
-			s.Owed = s.Owed || !m.Alive && m.Duty == catalog.DutyActive
-		case last > h.Activation:
-			// It became active anew, or ran its hook again; perhaps it has let
-			// go since, between two of our looks.
-			h.Activation, h.Covered = last, false
+		h := others[owner] // the zero Holder was never active and is not covered
+		holding := m.holds()
+		if m.Activated > h.Activation {
+			// It became active, or ran its hook again, after our last hook or
+			// before we knew it; perhaps it has let go since, between two of
+			// our looks, or died.
+			h.Activation, h.Covered, h.HeldAtCover = m.Activated, false, false
 			s.Owed = s.Owed || !holding
 		}
 		if h.Holding && !holding && !h.Covered {
 			s.Owed = true
 		}
+		// It died while active without a hook: a master that booted so.
+		if _, known := s.Others[owner]; !known && !m.Alive && m.Duty == catalog.DutyActive {
+			s.Owed = true
+		}
 		h.Holding = holding
 		others[owner] = h
 	}
-	for owner, h := range s.Others {
-		if _, there := members[owner]; !there && h.Holding && !h.Covered {
-			s.Owed = true // its record is gone
+	for owner, h := range others {
+		if _, there := members[owner]; !there && h.Holding {
+			s.Owed = s.Owed || !h.Covered // its record is gone
+			h.Holding = false
+			others[owner] = h
 		}
 	}
 	s.Others = others
@@ -244,11 +264,40 @@ func (s DutyState) cover(members map[catalog.Owner]Member) DutyState {
 	s.Owed = false
 	s.Others = maps.Clone(s.Others)
 	for owner, h := range s.Others {
-		m := members[owner]
-		h.Covered = m.Acted >= m.Number
+		m, there := members[owner]
+		h.Covered = !there || m.Acted >= m.Activated
+		h.HeldAtCover = h.Holding
 		s.Others[owner] = h
 	}
 	return s
+}
+
+// uncover takes back what cover noted: our hook failed. A member that has let
+// go since leaves us owing another try; one that holds on will when it lets go.
+// There is no further try by itself: a hook that cannot work would run for ever.
+func (s DutyState) uncover() DutyState {
+	s.Others = maps.Clone(s.Others)
+	for owner, h := range s.Others {
+		s.Owed = s.Owed || h.HeldAtCover && !h.Holding
+		h.HeldAtCover = false
+		if h.Holding {
+			h.Covered = false
+		}
+		s.Others[owner] = h
+	}
+	return s
+}
+
+// covered gives the activations that our last hook came after, as an earlier
+// run's to be remembered.
+func (s DutyState) covered() map[catalog.Owner]uint64 {
+	m := make(map[catalog.Owner]uint64)
+	for owner, h := range s.Others {
+		if h.Covered {
+			m[owner] = h.Activation
+		}
+	}
+	return m
 }
 
 // need is how many rounds in a row lead to the duty.

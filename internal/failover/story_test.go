@@ -21,11 +21,13 @@ var update = flag.Bool("update", false, "write the stories' expected output anew
 //
 //	rule active=2 inactive=2 init=undefined   (before anything else)
 //	me PRIORITY active|inactive|absent        our own record
-//	other ADDR PRIORITY active|inactive duty=D number=N acted=N
-//	                                          another member's record, alive
+//	other ADDR PRIORITY active|inactive duty=D activated=N acted=N
+//	                                          another member's record, alive;
+//	                                          acted is activated unless given
 //	dead ADDR / gone ADDR                     it died / its record is deleted
 //	table                                     a change of the table, no round
 //	round                                     a round of the activity check
+//	failed NUMBER                             our hook of that number failed
 //	release REASON                            shutdown or manual
 func TestDutyStories(t *testing.T) {
 	files, err := filepath.Glob("testdata/duty/*.txt")
@@ -111,6 +113,9 @@ func (p *player) command(w []string) []Effect {
 				p.state.Duty = p.rule.Init
 			case "number":
 				p.state.Number = uint64(p.int(v))
+			case "covered": // ADDR:NUMBER, from an earlier run
+				a, n, _ := strings.Cut(v, ":")
+				p.state.Others = map[catalog.Owner]Holder{netip.MustParseAddr(a): {Activation: uint64(p.int(n)), Covered: true}}
 			default:
 				p.t.Fatalf("rule %q", kv)
 			}
@@ -129,9 +134,9 @@ func (p *player) command(w []string) []Effect {
 			switch k {
 			case "duty":
 				m.Duty = p.duty(v)
-			case "number":
-				m.Number = uint64(p.int(v))
-				m.Acted = m.Number
+			case "activated":
+				m.Activated = uint64(p.int(v))
+				m.Acted = m.Activated
 			case "acted":
 				m.Acted = uint64(p.int(v))
 			default:
@@ -152,6 +157,8 @@ func (p *player) command(w []string) []Effect {
 		return p.step(Round{p.look()})
 	case "table":
 		return p.step(TableChanged{p.look()})
+	case "failed":
+		return p.step(HookFailed{Facts: p.look(), Number: uint64(p.int(w[1]))})
 	case "release":
 		return p.step(Release{Facts: p.look(), Reason: Reason(w[1])})
 	default:

@@ -54,16 +54,17 @@ type Core struct {
 	health  []*failover.HealthDriver
 	duties  map[string]*failover.DutyDriver
 	removed chan struct{}
+	noted   chan struct{} // one slot: keep has something to write
 }
 
 // NewCore builds the rooms from the configuration; nothing runs yet, but the
 // node's own records are in its table.
 func NewCore(cfg *config.Config, env Env) (*Core, error) {
 	self := cfg.Host.Addrs[0]
-	c := &Core{cfg: cfg, log: env.Log, duties: map[string]*failover.DutyDriver{}, removed: make(chan struct{}, 1)}
+	c := &Core{cfg: cfg, log: env.Log, duties: map[string]*failover.DutyDriver{}, removed: make(chan struct{}, 1), noted: make(chan struct{}, 1)}
 	c.state = openState(filepath.Join(cfg.WorkingDir, "lib", "murakumo"), self, c.log)
 	c.cat = catalog.New(catalog.Options{Self: self, Version: c.state.version(), Reserve: c.state.reserve})
-	c.records = newRecords(cfg, c.cat, func(name string) uint64 { return c.state.number(failover.KindActivity, name) })
+	c.records = newRecords(cfg, c.cat, c.state.duty)
 	if err := c.records.publish(cfg.Aliases); err != nil {
 		return nil, fmt.Errorf("this node's own records: %w", err)
 	}
@@ -104,7 +105,7 @@ func NewCore(cfg *config.Config, env Env) (*Core, error) {
 	for _, h := range cfg.HealthChecks {
 		c.health = append(c.health, &failover.HealthDriver{
 			Name: h.Name, Addr: self, Rule: h.Rule, Probe: probe(h),
-			Number:  c.state.number(failover.KindHealth, h.Name),
+			Number:  c.state.health(h.Name),
 			Publish: func(v failover.Health) { c.records.setHealth(h.Name, v) },
 			Shell:   shell,
 		})
@@ -112,9 +113,11 @@ func NewCore(cfg *config.Config, env Env) (*Core, error) {
 	for _, a := range cfg.ActivityChecks {
 		c.duties[a.Name] = failover.NewDutyDriver(failover.DutyDriver{
 			Name: a.Name, Addr: self, Rule: a.Rule, Catalog: c.cat,
-			Number:  c.state.number(failover.KindActivity, a.Name),
-			Publish: func(d catalog.Duty, n uint64, begun bool) { c.records.setDuty(a.Name, d, n, !begun) },
-			Shell:   shell,
+			Memory:   c.state.duty(a.Name),
+			Remember: func(m failover.Memory) { c.state.noteDuty(a.Name, m) },
+			Ready:    c.gossip.Ready(),
+			Publish:  func(s failover.Standing, begun bool) { c.records.setDuty(a.Name, s, begun) },
+			Shell:    shell,
 		})
 	}
 	return c, nil
@@ -187,15 +190,16 @@ func (c *Core) release(ctx context.Context) {
 			c.log.Warn("could not let the duty go", "name", name, "error", err)
 		}
 	}
-	// The margin is for killing what has used its time up.
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.HookTimeout+3*time.Second)
+	// Each hook has its own hook-timeout; one may run already when the one that
+	// the release wants takes its place behind it. The margin is for killing.
+	ctx, cancel := context.WithTimeout(ctx, 2*c.cfg.HookTimeout+5*time.Second)
 	defer cancel()
 	if err := c.hooks.Drain(ctx); err != nil {
 		c.log.Error("stopping although hooks have not ended", "error", err)
 	}
 }
 
-// keep writes the known peers down, for the next start.
+// keep writes down what the next start wants to know.
 func (c *Core) keep(ctx context.Context) error {
 	tick := time.NewTicker(keepEvery)
 	defer tick.Stop()
@@ -203,10 +207,13 @@ func (c *Core) keep(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			c.state.setPeers(c.gossip.Peers())
+			c.state.flush()
 			return nil
 		case <-tick.C:
 			c.state.setPeers(c.gossip.Peers())
+		case <-c.noted:
 		}
+		c.state.flush()
 	}
 }
 
@@ -227,6 +234,13 @@ func (c *Core) onStart(ctx context.Context) error {
 
 // act runs the hook of a transition and sends its notice.
 func (c *Core) act(t failover.Transition) {
+	if t.Kind == failover.KindHealth {
+		c.state.noteHealth(t.Name, t.Number)
+	}
+	select {
+	case c.noted <- struct{}{}:
+	default:
+	}
 	c.hooks.Enqueue(action.Hook{Transition: t, Command: c.command(t)})
 	// A member that asserts itself again did not change.
 	if c.mailer != nil && t.Reason != failover.ReasonReassert {
@@ -266,18 +280,21 @@ func (c *Core) recorded(exec action.Executor) action.Executor {
 		exec = action.Processes(c.log)
 	}
 	return func(ctx context.Context, h action.Hook) error {
-		c.state.transition(h.Kind, h.Name, h.Number)
+		c.state.flush()
 		return exec(ctx, h)
 	}
 }
 
 func (c *Core) hookEnded(r action.Result) {
 	h := r.Hook
-	if len(h.Command) == 0 {
-		c.state.transition(h.Kind, h.Name, h.Number)
+	// One that was superseded ends while an older one still runs; the end of
+	// the newer one is the end of both.
+	if h.Kind != failover.KindActivity || r.Outcome == action.Superseded {
+		return
 	}
-	if h.Kind == failover.KindActivity {
-		c.records.setActed(h.Name, h.Number)
+	c.records.setActed(h.Name, h.Number)
+	if h.Status == "active" && r.Outcome != action.OK {
+		c.duties[h.Name].HookFailed(h.Number)
 	}
 }
 
@@ -323,15 +340,35 @@ func (c *Core) DeleteRecords(ctx context.Context, names []string) error {
 		}
 	}
 	for _, name := range names {
+		c.records.withdraw(name)
 		if d := c.duties[name]; d != nil {
 			if err := d.Release(ctx, failover.ReasonManual); err != nil {
 				return fmt.Errorf("letting the duty of %s go: %w", name, err)
+			}
+			// As long as a hook runs the others must be able to see it.
+			if err := c.hooksEnd(ctx, name); err != nil {
+				return err
 			}
 		}
 		c.records.remove(name)
 		c.log.Info("record deleted by hand: " + name)
 	}
 	return nil
+}
+
+// hooksEnd waits until the hooks of an alias have ended.
+func (c *Core) hooksEnd(ctx context.Context, name string) error {
+	for {
+		view := c.cat.View()
+		if c.records.hooksEnded(name) {
+			return nil
+		}
+		select {
+		case <-view.Superseded():
+		case <-ctx.Done():
+			return control.Errorf(control.Unavailable, "%s is Inactive, but its hook still runs; delete it again when that has ended", name)
+		}
+	}
 }
 
 // bare is a name without the domain, as the table has it.
@@ -346,7 +383,11 @@ func (c *Core) bare(name string) string {
 func (c *Core) AddNodes(ctx context.Context, hosts []string) error {
 	var errs []error
 	for _, h := range hosts {
-		if err := c.gossip.Join(ctx, h); err != nil {
+		at := h
+		if a, err := c.member(h); err == nil {
+			at = a.String() // a name of the table, which the system's DNS may not know
+		}
+		if err := c.gossip.Join(ctx, at); err != nil {
 			errs = append(errs, control.Errorf(control.Unavailable, "join %s: %w", h, err))
 		}
 	}
@@ -363,6 +404,9 @@ func (c *Core) DeleteNodes(ctx context.Context, hosts []string) error {
 		}
 		owners = append(owners, o)
 	}
+	if slices.Contains(owners, c.cat.View().Self()) {
+		return control.Errorf(control.Conflict, "%s is this very node; stop the daemon instead, or ask another node", c.cat.View().Self())
+	}
 	for _, o := range owners {
 		if err := c.gossip.Remove(o); err != nil {
 			return fmt.Errorf("remove %s: %w", o, err)
@@ -374,6 +418,7 @@ func (c *Core) DeleteNodes(ctx context.Context, hosts []string) error {
 // member finds a node by its address or by its host's name.
 func (c *Core) member(host string) (netip.Addr, error) {
 	v := c.cat.View()
+	host = c.bare(strings.ToLower(host))
 	if a, err := netip.ParseAddr(host); err == nil {
 		if _, ok := v.Member(a); ok {
 			return a, nil

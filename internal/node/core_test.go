@@ -76,7 +76,13 @@ func TestDeleteLetsTheDutyGo(t *testing.T) {
 		if err := c.Hosts[0].Core().DeleteRecords(t.Context(), []string{sim.Service}); err != nil {
 			t.Fatal(err)
 		}
+		if n := len(c.World.Moves()); n != 1 {
+			t.Errorf("deleted although its hook had not ended: %q", c.World.Moves())
+		}
 		c.Within(12*time.Second, "the secondary takes over", func() string { return c.Settled(c.Hosts[1]) })
+		if len(own(c.Hosts[0], sim.Service)) != 0 {
+			t.Error("the record is still there")
+		}
 		if moves := c.World.Moves(); !slices.ContainsFunc(moves, func(m string) bool {
 			return strings.Contains(m, c.Hosts[0].Addr.String()+" inactive manual")
 		}) {

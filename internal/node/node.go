@@ -66,9 +66,16 @@ func (n *Node) Version() string { return n.version }
 // Run runs the node until ctx is done and it has handed over. See [Core.Run].
 func (n *Node) Run(ctx context.Context) error {
 	return n.Core.Run(ctx, func(ctx context.Context) error {
-		serving, ctx := errgroup.WithContext(ctx)
+		var serving errgroup.Group
 		serving.Go(func() error { return n.dns.Run(ctx) })
-		serving.Go(func() error { return control.NewServer(n.socket, n, n.log).Run(ctx) })
+		serving.Go(func() error {
+			// Without it nobody can ask, but names are answered and the duty
+			// is kept; that is worth more than a clean end.
+			if err := control.NewServer(n.socket, n, n.log).Run(ctx); err != nil {
+				n.log.Error("the control socket has failed; mrkmctl works again after a restart", "error", err)
+			}
+			return nil
+		})
 		return serving.Wait()
 	})
 }

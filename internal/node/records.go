@@ -15,8 +15,9 @@ import (
 // name, so that an alias which is taken away and added again gets it back:
 // the verdict belongs to the check.
 type records struct {
-	host config.Host
-	cat  *catalog.Catalog
+	host  config.Host
+	cat   *catalog.Catalog
+	limit int // max-records: peers refuse a set with more
 
 	mu      sync.Mutex // guards checked, and orders it with the catalog's updates
 	checked map[string]checked
@@ -27,23 +28,24 @@ type records struct {
 type checked struct {
 	hasHealth bool // there is a health check: it decides the activity
 	health    failover.Health
-	duty      catalog.Duty
-	number    uint64
+	standing  failover.Standing
 	acted     uint64
+	leaving   bool // being taken out by the operator
 }
 
-func (c checked) active() bool { return !c.hasHealth || c.health == failover.Healthy }
+func (c checked) active() bool { return !c.leaving && (!c.hasHealth || c.health == failover.Healthy) }
 
-// newRecords takes the transition numbers of the last run from number.
-func newRecords(cfg *config.Config, cat *catalog.Catalog, number func(name string) uint64) *records {
-	r := &records{host: cfg.Host, cat: cat, checked: map[string]checked{}}
+// newRecords takes what the last run remembered from memory.
+func newRecords(cfg *config.Config, cat *catalog.Catalog, memory func(name string) failover.Memory) *records {
+	r := &records{host: cfg.Host, cat: cat, limit: cfg.MaxRecords, checked: map[string]checked{}}
 	for _, h := range cfg.HealthChecks {
 		r.checked[h.Name] = checked{hasHealth: true, health: h.Rule.Init}
 	}
 	for _, a := range cfg.ActivityChecks {
 		c := r.checked[a.Name]
-		c.number = number(a.Name)
-		c.acted = c.number
+		m := memory(a.Name)
+		c.standing = failover.Standing{Number: m.Number, Activated: m.Activated}
+		c.acted = m.Number
 		r.checked[a.Name] = c
 	}
 	return r
@@ -71,7 +73,8 @@ func (r *records) of(a config.Alias) []catalog.Record {
 	for _, addr := range r.host.Addrs {
 		recs = append(recs, catalog.Record{
 			Name: a.Name, Addr: addr, TTL: a.TTL, Priority: a.Priority, Weight: a.Weight,
-			Active: c.active() && !r.closing, Duty: c.duty, Transition: c.number, Acted: c.acted,
+			Active: c.active() && !r.closing,
+			Duty:   c.standing.Duty, Transition: c.standing.Number, Activated: c.standing.Activated, Acted: c.acted,
 		})
 	}
 	return recs
@@ -101,12 +104,26 @@ func (r *records) add(aliases []config.Alias) ([]catalog.Record, error) {
 	var recs []catalog.Record
 	for _, a := range aliases {
 		if a.Name != r.host.Name {
+			if c := r.checked[a.Name]; c.leaving {
+				c.leaving = false
+				r.checked[a.Name] = c
+			}
 			recs = append(recs, r.of(a)...)
 			continue
 		}
 		for _, addr := range r.host.Addrs {
 			recs = append(recs, catalog.Record{Name: a.Name, Addr: addr, TTL: a.TTL, Priority: catalog.Origin, Active: true})
 		}
+	}
+	added := 0
+	own := r.cat.View().Own()
+	for _, rec := range recs {
+		if _, there := own.Get(rec.Key()); !there {
+			added++
+		}
+	}
+	if n := own.Len() + added; n > r.limit {
+		return nil, control.Errorf(control.Conflict, "this node would have %d records; its peers take max-records: %d", n, r.limit)
 	}
 	if err := r.put(recs); err != nil {
 		return nil, control.Errorf(control.Invalid, "%w", err)
@@ -136,6 +153,9 @@ func (r *records) remove(name string) {
 			own.Delete(rec.Key())
 		}
 	})
+	c := r.checked[name]
+	c.leaving = false
+	r.checked[name] = c
 }
 
 // setHealth, setDuty and setActed take what a check settled on.
@@ -143,13 +163,26 @@ func (r *records) setHealth(name string, h failover.Health) {
 	r.change(name, func(c *checked) { c.health = h })
 }
 
-func (r *records) setDuty(name string, d catalog.Duty, number uint64, acted bool) {
+func (r *records) setDuty(name string, s failover.Standing, begun bool) {
 	r.change(name, func(c *checked) {
-		c.duty, c.number = d, number
-		if acted {
-			c.acted = number
+		c.standing = s
+		if !begun {
+			c.acted = s.Number
 		}
 	})
+}
+
+// withdraw turns an alias Inactive that is about to be taken out.
+func (r *records) withdraw(name string) {
+	r.change(name, func(c *checked) { c.leaving = true })
+}
+
+// hooksEnded says whether every hook of an alias has ended.
+func (r *records) hooksEnded(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.checked[name]
+	return c.acted >= c.standing.Number
 }
 
 func (r *records) setActed(name string, number uint64) {
@@ -182,8 +215,9 @@ func (r *records) change(name string, f func(*checked)) {
 			rec.Active = c.active() && !r.closing
 			// The record can be ahead of us: a peer told the number of a run
 			// whose state was lost. No hook of that run is left to end.
-			rec.Duty, rec.Transition, rec.Acted = c.duty, max(rec.Transition, c.number), c.acted
-			if c.acted >= c.number {
+			rec.Duty, rec.Transition, rec.Acted = c.standing.Duty, max(rec.Transition, c.standing.Number), c.acted
+			rec.Activated = max(rec.Activated, c.standing.Activated)
+			if c.acted >= c.standing.Number {
 				rec.Acted = rec.Transition
 			}
 			_ = own.Put(rec) // it was fit to be published before

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"murakumo/internal/failover"
@@ -23,6 +24,7 @@ type state struct {
 
 	mu      sync.Mutex // guards what follows and the file
 	data    stateData
+	dirty   bool // noted and not written yet
 	failing bool
 }
 
@@ -32,8 +34,10 @@ type stateData struct {
 	Owner netip.Addr `json:"owner"`
 	// Version is the highest version of our set that may have been published.
 	Version uint64 `json:"version"`
-	// Transitions holds the last number per kind and alias.
-	Transitions map[string]map[string]uint64 `json:"transitions"`
+	// Health holds the last transition number per alias, Duty what each
+	// activity check remembers.
+	Health map[string]uint64          `json:"health,omitempty"`
+	Duty   map[string]failover.Memory `json:"duty,omitempty"`
 	// Peers are the members last seen, to be tried at the next start.
 	Peers []netip.AddrPort `json:"peers"`
 }
@@ -78,30 +82,49 @@ func (s *state) reserve(n uint64) {
 	}
 }
 
-// number is the last transition number of an alias.
-func (s *state) number(kind failover.Kind, name string) uint64 {
+// health is the last transition number of an alias's health check.
+func (s *state) health(name string) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.data.Transitions[kind.String()][name]
+	return s.data.Health[name]
 }
 
-// transition records a number durably, before its hook runs.
-func (s *state) transition(kind failover.Kind, name string, number uint64) {
+// duty is what an alias's activity check remembered.
+func (s *state) duty(name string) failover.Memory {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	of := s.data.Transitions[kind.String()]
-	if number <= of[name] {
-		return
+	return s.data.Duty[name]
+}
+
+// noteHealth and noteDuty take what is to be remembered. It is written by the
+// next flush: whoever decides does not wait for a disk.
+func (s *state) noteHealth(name string, number uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.data.Health == nil {
+		s.data.Health = map[string]uint64{}
 	}
-	if of == nil {
-		of = map[string]uint64{}
-		if s.data.Transitions == nil {
-			s.data.Transitions = map[string]map[string]uint64{}
-		}
-		s.data.Transitions[kind.String()] = of
+	s.data.Health[name] = max(s.data.Health[name], number)
+	s.dirty = true
+}
+
+func (s *state) noteDuty(name string, m failover.Memory) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.data.Duty == nil {
+		s.data.Duty = map[string]failover.Memory{}
 	}
-	of[name] = number
-	s.save()
+	s.data.Duty[name] = m
+	s.dirty = true
+}
+
+// flush makes durable what was noted.
+func (s *state) flush() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dirty {
+		s.save()
+	}
 }
 
 // peers are the members of the last run.
@@ -116,9 +139,9 @@ func (s *state) peers() []netip.AddrPort {
 func (s *state) setPeers(peers []netip.AddrPort) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(peers) > 0 {
+	if len(peers) > 0 && !slices.Equal(peers, s.data.Peers) {
 		s.data.Peers = peers
-		s.save()
+		s.dirty = true
 	}
 }
 
@@ -128,7 +151,7 @@ func (s *state) save() {
 	if err != nil && !s.failing {
 		s.log.Error("cannot keep the state; versions and transition numbers may repeat after a restart until a peer corrects them", "path", s.path, "error", err)
 	}
-	s.failing = err != nil
+	s.failing, s.dirty = err != nil, err != nil
 }
 
 func (s *state) write() (err error) {

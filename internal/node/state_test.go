@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"murakumo/internal/catalog"
 	"murakumo/internal/failover"
 )
 
@@ -19,21 +20,22 @@ func TestStateSurvives(t *testing.T) {
 	s := openState(dir, owner, slog.New(slog.DiscardHandler))
 	s.reserve(1024)
 	s.reserve(5) // never falls
-	s.transition(failover.KindActivity, "mysql-server", 7)
-	s.transition(failover.KindActivity, "mysql-server", 6)
-	s.transition(failover.KindHealth, "mysql-server", 3)
+	s.noteDuty("mysql-server", failover.Memory{Number: 7, Activated: 6, Covered: map[catalog.Owner]uint64{owner: 4}})
+	s.noteHealth("mysql-server", 3)
+	s.noteHealth("mysql-server", 2)
 	peers := []netip.AddrPort{netip.MustParseAddrPort("10.0.0.55:10870")}
 	s.setPeers(peers)
 	s.setPeers(nil) // alone: whom to look for is kept
+	s.flush()
 
 	s = openState(dir, owner, slog.New(slog.DiscardHandler))
 	if v := s.version(); v != 1024 {
 		t.Errorf("version %d", v)
 	}
-	if n := s.number(failover.KindActivity, "mysql-server"); n != 7 {
-		t.Errorf("activity number %d", n)
+	if m := s.duty("mysql-server"); m.Number != 7 || m.Activated != 6 || m.Covered[owner] != 4 {
+		t.Errorf("duty %+v", m)
 	}
-	if n := s.number(failover.KindHealth, "mysql-server"); n != 3 {
+	if n := s.health("mysql-server"); n != 3 {
 		t.Errorf("health number %d", n)
 	}
 	if p := s.peers(); len(p) != 1 || p[0] != peers[0] {
@@ -86,9 +88,10 @@ func TestStateDiskFull(t *testing.T) {
 	s := openState(filepath.Join(blocked, "murakumo"), owner, slog.New(slog.NewTextHandler(&log, nil)))
 	log.Reset()
 	for n := range uint64(5) {
-		s.transition(failover.KindHealth, "web", n+1)
+		s.noteHealth("web", n+1)
+		s.flush()
 	}
-	if n := s.number(failover.KindHealth, "web"); n != 5 {
+	if n := s.health("web"); n != 5 {
 		t.Errorf("number %d", n)
 	}
 	if n := strings.Count(log.String(), "cannot keep the state"); n != 1 {

@@ -152,11 +152,16 @@ func (c *Cluster) config(i int, addr netip.Addr) *config.Config {
 	return cfg
 }
 
-// Start boots every host that does not run.
+// Start boots every host that does not run; those with the service some time
+// apart, so that their rounds are not in step.
 func (c *Cluster) Start() {
-	for _, h := range c.Hosts {
-		if h.life() == nil {
-			h.Start()
+	for i, h := range c.Hosts {
+		if h.life() != nil {
+			continue
+		}
+		h.Start()
+		if i < 4 {
+			time.Sleep(430 * time.Millisecond)
 		}
 	}
 }

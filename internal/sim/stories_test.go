@@ -77,6 +77,22 @@ func TestCrash(t *testing.T) {
 	})
 }
 
+// TestBothDown: the secondary, which has the address, loses power as well before
+// the master is back. Nobody runs a hook for a first state; but the master
+// remembers what it has answered, and this it has not.
+func TestBothDown(t *testing.T) {
+	story(t, func(c *sim.Cluster) *sim.Host {
+		master, secondary := c.Hosts[0], c.Hosts[1]
+		master.Kill()
+		c.Within(17*time.Second, "the secondary takes over", func() string { return c.Settled(secondary) })
+		secondary.Kill()
+		time.Sleep(time.Second)
+		secondary.Start()
+		master.Start()
+		return master
+	})
+}
+
 // TestQuickRestart: back within the lifetime, nobody took over, no hook runs.
 func TestQuickRestart(t *testing.T) {
 	story(t, func(c *sim.Cluster) *sim.Host {
