@@ -30,8 +30,8 @@ type delegate struct {
 	inbox      chan []byte
 	inboxBytes atomic.Int64
 
-	queue *memberlist.TransmitLimitedQueue
-	alive atomic.Int64 // members alive, this one too
+	outbox outbox
+	alive  atomic.Int64 // members alive, this one too
 
 	mu     sync.Mutex // guards events
 	events []event
@@ -58,10 +58,7 @@ func newDelegate(self catalog.Owner, cat *catalog.Catalog, r *removals, t timing
 		inbox: make(chan []byte, inboxMessages),
 		wake:  make(chan struct{}, 1),
 	}
-	d.queue = &memberlist.TransmitLimitedQueue{
-		RetransmitMult: retransmitMult,
-		NumNodes:       func() int { return int(d.alive.Load()) },
-	}
+	d.outbox.nodes = func() int { return int(d.alive.Load()) }
 	return d
 }
 
@@ -89,7 +86,7 @@ func (d *delegate) NotifyMsg(b []byte) { d.deliver(append([]byte(nil), b...)) }
 
 // GetBroadcasts gives messages for a packet.
 func (d *delegate) GetBroadcasts(overhead, limit int) [][]byte {
-	return d.queue.GetBroadcasts(overhead, limit)
+	return d.outbox.take(overhead, limit)
 }
 
 // LocalState gives our side of the periodic exchange.
@@ -172,21 +169,3 @@ func (d *delegate) NotifyConflict(existing, other *memberlist.Node) {
 		"two daemons have one address; stop one of them, or correct its host",
 		"address", existing.Name, "port", existing.Port, "other port", other.Port)
 }
-
-// queued is a message in memberlist's queue.
-type queued struct {
-	name string
-	b    []byte
-}
-
-// Name makes a later message of the same name replace this one.
-func (q queued) Name() string { return q.name }
-
-// Invalidates is not used for messages with names.
-func (q queued) Invalidates(memberlist.Broadcast) bool { return false }
-
-// Message gives the octets.
-func (q queued) Message() []byte { return q.b }
-
-// Finished is of no interest.
-func (q queued) Finished() {}

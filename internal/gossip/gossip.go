@@ -217,6 +217,7 @@ func (g *Gossip) open(link guarded, port uint16) (*session, error) {
 		return nil, err
 	}
 	s := newSession(g, d, list)
+	s.drain()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.session = s
