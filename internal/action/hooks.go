@@ -164,6 +164,9 @@ func (q *Hooks) Drain(ctx context.Context) error {
 		select {
 		case <-emptied:
 		case <-ctx.Done():
+			q.mu.Lock()
+			open = q.open
+			q.mu.Unlock()
 			return fmt.Errorf("wait for the hooks to end: %d have not: %w", open, context.Cause(ctx))
 		}
 	}

@@ -172,10 +172,14 @@ func (c *Core) Run(ctx context.Context, serve func(context.Context) error) error
 		end = ErrRemoved
 	case <-failed.Done(): // a part ended with an error, which Wait gives
 	}
-	c.log.Info("stopping: handing over the aliases")
 	stopProbing()
-	c.records.resign()
-	c.release(acting)
+	select {
+	case <-c.gossip.Ready():
+		c.log.Info("stopping: handing over the aliases")
+		c.records.resign()
+		c.release(acting)
+	default: // it never took part: it has nothing, and another may be on duty
+	}
 	stopDeciding()
 	_ = deciders.Wait() // drivers end with nil
 	stopActing()

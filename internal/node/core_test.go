@@ -153,7 +153,25 @@ func TestRemoved(t *testing.T) {
 	})
 }
 
-// TestServeEnds: when what serves the outside fails, the node hands over and
+// TestFailedStart: a node that cannot take part in the cluster runs no hook, for
+// another daemon may be on duty under this very address.
+func TestFailedStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := sim.NewCluster(t, 1)
+		core := c.Hosts[0].NewActive()
+		stop := errors.New("no socket")
+		err := core.Run(t.Context(), func(context.Context) error { return stop })
+		if !errors.Is(err, stop) {
+			t.Errorf("ended with %v", err)
+		}
+		if moves := c.World.Moves(); len(moves) != 0 {
+			t.Errorf("hooks: %q", moves)
+		}
+		time.Sleep(15 * time.Second) // as in Cluster.Stop
+	})
+}
+
+// TestServeFails: when what serves the outside fails, the node hands over and
 // tells why.
 func TestServeFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -201,6 +201,13 @@ func (h *Host) Start() {
 // New builds the host's core without running it.
 func (h *Host) New() *node.Core { return h.boot().Core }
 
+// NewActive builds it with an activity check that takes the host for active
+// from the start (init-status).
+func (h *Host) NewActive() *node.Core {
+	h.cfg.ActivityChecks[0].Rule.Init = catalog.DutyActive
+	return h.New()
+}
+
 // Ended is the error with which the daemon ended by itself, nil for none.
 func (h *Host) Ended() error {
 	h.mu.Lock()
