@@ -63,7 +63,7 @@ var mutants = []struct {
 		"internal/failover/duty.go", "if s.Duty == catalog.DutyActive && s.Owed && f.OnDuty() {", "if s.Duty == catalog.DutyActive && s.Owed && false {",
 		"./internal/sim", "TestDeaf"},
 	{"an ordinary handover runs each hook once, in either order",
-		"internal/failover/duty.go", "h.Covered = !there || m.Acted >= m.Activated\n", "h.Covered = !there\n",
+		"internal/failover/duty.go", "h.Covered = !there || m.Acted >= m.Activated\n", "h.Covered = !there || m.Acted >= m.Activated && false\n",
 		"./internal/failover", "TestDutyStories"},
 	{"what another took while we were down is not forgotten over a restart of both",
 		"internal/failover/duty.go", "if m.Activated > h.Activation {", "if m.Activated > h.Activation && m.Duty == catalog.DutyActive {",
