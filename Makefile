@@ -40,7 +40,7 @@ check:
 	$(GO) vet ./...
 
 # The stories of internal/sim are played twice: with a small fleet under the race
-# detector, and with fifty nodes without it (size_race_test.go says why).
+# detector, and with fifty nodes without it (size_race_test.go).
 #
 # What uses testing/synctest runs on one CPU under the race detector, which
 # otherwise crashes now and then (SIGSEGV or "CHECK failed" in ThreadSanitizer):
