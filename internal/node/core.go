@@ -211,7 +211,7 @@ func (c *Core) keep(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			c.state.setPeers(c.gossip.Peers())
-			c.state.flush()
+			c.state.end() // whatever decides has ended before
 			return nil
 		case <-tick.C:
 			c.state.setPeers(c.gossip.Peers())

@@ -22,16 +22,31 @@ type state struct {
 	path string
 	log  *slog.Logger
 
+	// fresh is the transition number of a check of which nothing is written.
+	fresh uint64
+
 	mu      sync.Mutex // guards what follows and the file
 	data    stateData
 	dirty   bool // noted and not written yet
 	failing bool
 }
 
+// skipped is how many transition numbers of each check are passed over after a
+// run that did not end by itself. A transition is published at once and its
+// number written some milliseconds later, so that deciding waits for no disk; a
+// kill in between must not let the next run give the number to another
+// transition, which peers would take for one that they know. A check that makes
+// this many transitions before one of them is written has a disk that fails,
+// and the log says so.
+const skipped = 64
+
 type stateData struct {
 	// Owner is whose state this is: a cloned disk must not lend another host
 	// its version.
 	Owner netip.Addr `json:"owner"`
+	// Running says that the run that wrote the file has not ended by itself
+	// (yet): numbers that are not written may be in use.
+	Running bool `json:"running,omitempty"`
 	// Version is the highest version of our set that may have been published.
 	Version uint64 `json:"version"`
 	// Health holds the last transition number per alias, Duty what each
@@ -60,7 +75,19 @@ func openState(dir string, owner netip.Addr, log *slog.Logger) *state {
 			s.data = stateData{}
 		}
 	}
-	s.data.Owner = owner
+	if s.data.Running {
+		s.fresh = skipped
+		for name := range s.data.Health {
+			s.data.Health[name] += skipped
+		}
+		for name, m := range s.data.Duty {
+			m.Number += skipped
+			s.data.Duty[name] = m
+		}
+	}
+	// It reaches the disk with the first version that is reserved, and so
+	// before anything is published.
+	s.data.Owner, s.data.Running = owner, true
 	return s
 }
 
@@ -86,14 +113,20 @@ func (s *state) reserve(n uint64) {
 func (s *state) health(name string) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.data.Health[name]
+	if n, ok := s.data.Health[name]; ok {
+		return n
+	}
+	return s.fresh
 }
 
 // duty is what an alias's activity check remembered.
 func (s *state) duty(name string) failover.Memory {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.data.Duty[name]
+	if m, ok := s.data.Duty[name]; ok {
+		return m
+	}
+	return failover.Memory{Number: s.fresh}
 }
 
 // noteHealth and noteDuty take what is to be remembered. It is written by the
@@ -116,6 +149,14 @@ func (s *state) noteDuty(name string, m failover.Memory) {
 	}
 	s.data.Duty[name] = m
 	s.dirty = true
+}
+
+// end makes durable that nothing more will be noted.
+func (s *state) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.data.Running = false
+	s.save()
 }
 
 // flush makes durable what was noted.

@@ -26,7 +26,7 @@ func TestStateSurvives(t *testing.T) {
 	peers := []netip.AddrPort{netip.MustParseAddrPort("10.0.0.55:10870")}
 	s.setPeers(peers)
 	s.setPeers(nil) // alone: whom to look for is kept
-	s.flush()
+	s.end()
 
 	s = openState(dir, owner, slog.New(slog.DiscardHandler))
 	if v := s.version(); v != 1024 {
@@ -44,6 +44,46 @@ func TestStateSurvives(t *testing.T) {
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 1 {
 		t.Errorf("the folder holds %v, want state.json alone (%v)", entries, err)
+	}
+}
+
+// TestStateAfterKill: a run that was killed may have published transitions whose
+// numbers it had not written yet; the next one does not use them again.
+func TestStateAfterKill(t *testing.T) {
+	dir := t.TempDir()
+	open := func() *state { return openState(dir, owner, slog.New(slog.DiscardHandler)) }
+	s := open()
+	s.reserve(1024) // as the first record is published
+	s.noteHealth("web", 3)
+	s.noteDuty("web", failover.Memory{Number: 7, Activated: 6})
+	s.flush()
+	s.noteHealth("web", 4)                                      // published, not written
+	s.noteDuty("web", failover.Memory{Number: 8, Activated: 8}) // nor this
+	s.noteHealth("db", 1)
+	s.noteDuty("db", failover.Memory{Number: 1, Activated: 1})
+
+	s = open()
+	for _, c := range []struct {
+		what       string
+		next, used uint64
+	}{
+		{"health of web", s.health("web"), 4}, {"duty of web", s.duty("web").Number, 8},
+		{"health of db", s.health("db"), 1}, {"duty of db", s.duty("db").Number, 1},
+	} {
+		if c.next < c.used {
+			t.Errorf("%s: begins above %d, but %d is used", c.what, c.next, c.used)
+		}
+	}
+	if m := s.duty("web"); m.Activated != 6 {
+		t.Errorf("activated %d, but what is known to have moved things is 6", m.Activated)
+	}
+
+	// An ordinary end leaves no gap, and a check that is new begins at 0.
+	s.reserve(2048)
+	before := s.duty("web").Number
+	s.end()
+	if s = open(); s.duty("web").Number != before || s.health("new") != 0 {
+		t.Errorf("after an ordinary end: %d, then %d; a new check at %d", before, s.duty("web").Number, s.health("new"))
 	}
 }
 
