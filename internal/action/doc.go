@@ -4,13 +4,15 @@
 // it wait and never wait for each other.
 //
 //	hooks := action.NewHooks(action.HookOptions{Timeout: time.Minute, Log: log, Ended: acted})
-//	mailer, err := action.NewMailer(mailConfig, action.MailOptions{HostName: "server-02", Log: log})
+//	notices, err := action.NewNotices("server-02", log)
+//	routes, err := action.MailRoutes(mailConfig)
+//	notices.Use(routes)
 //	…
 //	group.Go(func() error { return hooks.Run(hooksCtx) })
-//	group.Go(func() error { return mailer.Run(mailCtx) })
+//	group.Go(func() error { return notices.Run(noticesCtx) })
 //	…
 //	hooks.Enqueue(action.Hook{Transition: t, Command: onActivate})
-//	mailer.Notify(t)
+//	notices.Notify(t)
 //
 // To stop, enqueue the hooks of the shutdown, call [Hooks.Drain] with the time
 // they may take, then cancel the contexts of both Runs. The hooks' context must
@@ -44,10 +46,13 @@
 //
 // # Notices
 //
-// Each recipient has a line of its own: at most 1,000 notices, sent in order,
+// Each destination has a line of its own: at most 1,000 notices, sent in order,
 // tried again after 1 s, 2 s, 4 s … 1 min with jitter, and dropped with a log
-// line after an hour. The lines are separate so that one full mailbox does not
-// keep the news from everybody else. An answer of 5xx to the message itself
+// line after an hour. The lines are separate so that one full mailbox, or one
+// server that hangs, does not keep the news from everybody else. Use changes the
+// destinations while Run runs; what waits for one that stays is kept.
+//
+// For mail each recipient is a destination. An answer of 5xx to the message itself
 // (MAIL, RCPT, DATA) is final, as it is for every mail server, and the notice is
 // dropped with a log line; whatever goes wrong before (no connection, greeting,
 // STARTTLS, AUTH) is tried again, because an operator may mend it within the

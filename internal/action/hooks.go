@@ -147,7 +147,7 @@ func (q *Hooks) Enqueue(h Hook) {
 		q.record(Result{Hook: h, Outcome: Failed, Err: errStopped})
 		return
 	}
-	q.ring()
+	ring(q.wake)
 }
 
 // Drain waits until every hook that was enqueued has ended and its end is
@@ -282,15 +282,7 @@ func (q *Hooks) post(m letter) {
 	q.mu.Lock()
 	q.inbox = append(q.inbox, m)
 	q.mu.Unlock()
-	q.ring()
-}
-
-// ring wakes Run; a ring that nobody has heard yet serves for all.
-func (q *Hooks) ring() {
-	select {
-	case q.wake <- struct{}{}:
-	default:
-	}
+	ring(q.wake)
 }
 
 // take empties the inbox.

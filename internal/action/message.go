@@ -10,20 +10,23 @@ import (
 	"murakumo/internal/failover"
 )
 
-// Message is one notice on its way to one recipient.
+// Message is one notice on its way to one destination.
 type Message struct {
 	Transition failover.Transition
-	// ID is the Message-ID without its brackets. It stays the same over all
-	// tries and recipients: when a server took a mail and its answer was lost,
-	// the reader's program can tell that the second copy is no second event.
+	// ID is unique, and fit for a Message-ID's brackets. It stays the same over
+	// all tries and destinations: when a server took a notice and its answer was
+	// lost, the reader's program can tell that the second copy is no second
+	// event.
 	ID        string
+	Host      string    // this node's name
 	Time      time.Time // of the transition's notice, not of the try
-	Recipient string    // an address without a display name
+	Recipient string    // Route.To: for mail an address without a display name
 	Subject   string
-	Body      string // ASCII, lines end in "\n"
+	Text      string // one sentence for a person
+	Body      string // of a mail; ASCII, lines end in "\n"
 }
 
-// newMessage writes the notice of a transition; the recipient is still to be
+// newMessage writes the notice of a transition; the destination is still to be
 // filled in. It refuses what could break out of a header line.
 func newMessage(t failover.Transition, host string, now time.Time) (Message, error) {
 	if err := checkTransition(t); err != nil {
@@ -31,27 +34,42 @@ func newMessage(t failover.Transition, host string, now time.Time) (Message, err
 	}
 	var id [12]byte
 	_, _ = rand.Read(id[:]) // never fails, see crypto/rand
+	text := sentence(t)
 	return Message{
 		Transition: t,
 		ID:         fmt.Sprintf("%s@%s", hex.EncodeToString(id[:]), host),
+		Host:       host,
 		Time:       now,
 		Subject:    fmt.Sprintf("[%s] %s/%s => %s", t.Kind, t.Name, t.Addr, t.Status),
-		Body:       body(t, host, now),
+		Text:       text,
+		Body:       body(t, text, host, now),
 	}, nil
+}
+
+// previous is the status before, "" when it is none that we know of.
+func previous(t failover.Transition) string {
+	switch t.Previous {
+	case "active", "inactive", "healthy", "unhealthy", "unknown", "undefined":
+		return t.Previous
+	}
+	return ""
+}
+
+// sentence tells a transition to a person.
+func sentence(t failover.Transition) string {
+	before := ""
+	if p := previous(t); p != "" {
+		before = fmt.Sprintf(" (before: %s)", p)
+	}
+	return fmt.Sprintf("%s at %s is %s%s: %s.", t.Name, t.Addr, t.Status, before, why(t))
 }
 
 // body has the three lines that filters of the original look for, and then one
 // for the person who reads it at night.
-func body(t failover.Transition, host string, now time.Time) string {
-	previous := ""
-	switch t.Previous {
-	case "active", "inactive", "healthy", "unhealthy", "unknown", "undefined":
-		previous = fmt.Sprintf(" (before: %s)", t.Previous)
-	}
+func body(t failover.Transition, text, host string, now time.Time) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Address: %s\nName: %s\nStatus: %s\n\n", t.Addr, t.Name, t.Status)
-	fmt.Fprintf(&b, "%s at %s is %s%s: %s.\n", t.Name, t.Addr, t.Status, previous, why(t))
-	fmt.Fprintf(&b, "Said by %s at %s, transition %d.\n", host, now.Format(time.RFC3339), t.Number)
+	fmt.Fprintf(&b, "%s\nSaid by %s at %s, transition %d.\n", text, host, now.Format(time.RFC3339), t.Number)
 	return b.String()
 }
 

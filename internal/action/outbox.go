@@ -3,7 +3,7 @@ package action
 import "time"
 
 const (
-	// maxNotices is how many notices may wait for one recipient. More come
+	// maxNotices is how many notices may wait for one destination. More come
 	// only from something that flaps, and then the newest are worth most.
 	maxNotices = 1000
 
@@ -14,6 +14,10 @@ const (
 	// The wait after a failed try doubles from the first to the last. A minute
 	// is short enough that mail flows again soon after the server is back.
 	firstRetry, lastRetry = time.Second, time.Minute
+
+	// maxAsked is how long we stay away when the other side asks for it. News
+	// is worth little after that.
+	maxAsked = 10 * time.Minute
 )
 
 // delivery is how a try to send a notice ended.
@@ -25,7 +29,7 @@ const (
 	putOff             // to be tried again
 )
 
-// outbox is the state of one recipient's line; it reads no clock and sends
+// outbox is the state of one destination's line; it reads no clock and sends
 // nothing. The zero value is empty.
 type outbox struct {
 	waiting  []Message // oldest first
@@ -77,8 +81,9 @@ func (b *outbox) next(now time.Time) (m Message, wait time.Duration, ok bool) {
 
 // ended takes in how the try ended and returns the wait before the next one. A
 // jitter of 0 … 1 shortens the wait by up to half, so that the nodes of a fleet
-// do not all come back to a mail server at the moment in which it does.
-func (b *outbox) ended(now time.Time, d delivery, jitter float64) time.Duration {
+// do not all come back to a server at the moment in which it does. atLeast is
+// what the other side asks for, which is obeyed up to maxAsked.
+func (b *outbox) ended(now time.Time, d delivery, jitter float64, atLeast time.Duration) time.Duration {
 	b.sending = false
 	if d != putOff {
 		b.waiting = b.waiting[1:]
@@ -92,6 +97,7 @@ func (b *outbox) ended(now time.Time, d delivery, jitter float64) time.Duration 
 	}
 	b.failures++
 	wait -= time.Duration(jitter * float64(wait) / 2)
+	wait = max(wait, min(atLeast, maxAsked))
 	b.notUntil = now.Add(wait)
 	return wait
 }

@@ -25,7 +25,7 @@ func TestOutboxBackOff(t *testing.T) {
 			if _, _, ok := b.next(now); !ok {
 				t.Fatalf("try %d: not due", i+1)
 			}
-			if got := b.ended(now, putOff, tc.jitter); got != want {
+			if got := b.ended(now, putOff, tc.jitter, 0); got != want {
 				t.Errorf("jitter %g, wait %d: %s, want %s", tc.jitter, i+1, got, want)
 			}
 			if _, wait, ok := b.next(now.Add(want - 1)); ok || wait != 1 {
@@ -36,11 +36,11 @@ func TestOutboxBackOff(t *testing.T) {
 		// A success starts the waits anew.
 		b.add(numbered(2, now))
 		b.next(now)
-		b.ended(now, delivered, 0)
+		b.ended(now, delivered, 0, 0)
 		if m, _, ok := b.next(now); !ok || m.ID != "2" {
 			t.Errorf("after a success: %v, due %t", m.ID, ok)
 		}
-		if got := b.ended(now, putOff, 0); got != s {
+		if got := b.ended(now, putOff, 0, 0); got != s {
 			t.Errorf("first wait after a success: %s", got)
 		}
 	}
@@ -83,9 +83,9 @@ func TestOutboxExpiry(t *testing.T) {
 	}
 	// The wait never goes beyond the moment at which something expires.
 	b.next(start)
-	b.ended(start.Add(noticeLife-time.Second), putOff, 0)
+	b.ended(start.Add(noticeLife-time.Second), putOff, 0, 0)
 	b.failures = 6
-	b.ended(start.Add(noticeLife-time.Second), putOff, 0)
+	b.ended(start.Add(noticeLife-time.Second), putOff, 0, 0)
 	if _, wait, ok := b.next(start.Add(noticeLife - time.Second)); ok || wait != time.Second {
 		t.Errorf("due %t, wait %s, want 1s", ok, wait)
 	}

@@ -37,7 +37,6 @@ const (
 type smtpServer struct {
 	cfg    MailConfig
 	sender *netmail.Address
-	dial   DialFunc
 	roots  *x509.CertPool // nil: the system's
 }
 
@@ -60,7 +59,7 @@ func (s *smtpServer) send(ctx context.Context, m Message) error {
 // deliver has one conversation with the server.
 func (s *smtpServer) deliver(ctx context.Context, addr, recipient string, text *mail.Msg) error {
 	dialCtx, cancel := context.WithTimeout(ctx, s.cfg.OpenTimeout)
-	raw, err := s.dial(dialCtx, "tcp", addr)
+	raw, err := s.cfg.Dial(dialCtx, "tcp", addr)
 	cancel()
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)

@@ -26,14 +26,15 @@ func client(t *testing.T, f *fakeSMTP, change func(*MailConfig)) *smtpServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &smtpServer{cfg: cfg, sender: sender, dial: new(net.Dialer).DialContext}
+	cfg.Dial = new(net.Dialer).DialContext
+	return &smtpServer{cfg: cfg, sender: sender}
 }
 
 // remotely makes a server's connections look like those to another host.
 func remotely(s *smtpServer) {
 	port := s.cfg.Port
 	s.cfg.Host = "mail.example"
-	s.dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+	s.cfg.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
 		conn, err := (&net.Dialer{}).DialContext(ctx, network,
 			(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: int(port)}).String())
 		if err != nil {
@@ -368,22 +369,27 @@ func TestMailerRetriesWithTheSameID(t *testing.T) {
 		return ""
 	}}).start(t)
 	var log logbook
-	m, err := NewMailer(MailConfig{
-		Host: "127.0.0.1", Port: f.port(), Sender: "murakumo@example.org", Recipients: []string{ops},
-	}, MailOptions{HostName: "server-02", Log: log.logger()})
+	routes, err := MailRoutes(MailConfig{
+		Host: "127.0.0.1", Port: f.port(), Helo: "server-02", Sender: "murakumo@example.org", Recipients: []string{ops},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := NewNotices("server-02", log.logger())
 	if err != nil {
 		t.Fatal(err)
 	}
 	sent := make(chan struct{})
-	send := m.send
+	send := routes[0].Send
 	var ids []string
-	m.send = func(ctx context.Context, msg Message) error {
+	routes[0].Send = func(ctx context.Context, msg Message) error {
 		err := send(ctx, msg)
 		if ids = append(ids, msg.ID); err == nil {
 			close(sent)
 		}
 		return err
 	}
+	m.Use(routes)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- m.Run(ctx) }()

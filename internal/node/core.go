@@ -50,7 +50,7 @@ type Core struct {
 	records *records
 	gossip  *gossip.Gossip
 	hooks   *action.Hooks
-	mailer  *action.Mailer // nil: no mail
+	notices *action.Notices
 	health  []*failover.HealthDriver
 	duties  map[string]*failover.DutyDriver
 	removed chan struct{}
@@ -72,14 +72,15 @@ func NewCore(cfg *config.Config, env Env) (*Core, error) {
 	c.hooks = action.NewHooks(action.HookOptions{
 		Timeout: cfg.HookTimeout, Exec: c.recorded(env.Hook), Log: c.log, Ended: c.hookEnded,
 	})
-	if n := cfg.Notification; n != nil {
-		var err error
-		c.mailer, err = action.NewMailer(mailConfig(n), action.MailOptions{HostName: cfg.Host.Name, Log: c.log})
-		if err != nil {
-			return nil, fmt.Errorf("notification: %w", err)
-		}
-	}
 	var err error
+	if c.notices, err = action.NewNotices(cfg.Host.Name, c.log); err != nil {
+		return nil, fmt.Errorf("notification: %w", err)
+	}
+	routes, err := noticeRoutes(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("notification: %w", err)
+	}
+	c.notices.Use(routes)
 	c.gossip, err = gossip.New(gossip.Config{
 		Self: self, Port: cfg.Gossip.Port, Keys: cfg.AuthKeys,
 		Peers: cfg.InitialNodes, Known: c.state.peers(),
@@ -149,9 +150,7 @@ func (c *Core) Run(ctx context.Context, serve func(context.Context) error) error
 		all.Go(func() error { return serve(serving) })
 	}
 	all.Go(func() error { return c.hooks.Run(acting) })
-	if c.mailer != nil {
-		all.Go(func() error { return c.mailer.Run(acting) })
-	}
+	all.Go(func() error { return c.notices.Run(acting) })
 	all.Go(func() error { return c.keep(serving) })
 
 	var deciders errgroup.Group
@@ -247,8 +246,8 @@ func (c *Core) act(t failover.Transition) {
 	}
 	c.hooks.Enqueue(action.Hook{Transition: t, Command: c.command(t)})
 	// A member that asserts itself again did not change.
-	if c.mailer != nil && t.Reason != failover.ReasonReassert {
-		c.mailer.Notify(t)
+	if t.Reason != failover.ReasonReassert {
+		c.notices.Notify(t)
 	}
 }
 
@@ -307,13 +306,6 @@ func realProbe(h config.HealthCheck) check.Probe {
 		return check.Compile(h.Script)
 	}
 	return check.Command(h.Command)
-}
-
-func mailConfig(n *config.Notification) action.MailConfig {
-	return action.MailConfig{
-		Host: n.Host, Port: n.Port, Helo: n.Helo, Account: n.Account, Password: n.Password,
-		Sender: n.Sender, Recipients: n.Recipients, OpenTimeout: n.OpenTimeout, ReadTimeout: n.ReadTimeout,
-	}
 }
 
 // AddRecords is `mrkmctl -A`.
