@@ -21,7 +21,10 @@ type Command []string
 type Config struct {
 	Path string // the file it came from, for messages
 
-	AuthKeys       []string // the first encrypts, all decrypt
+	AuthKeys []string // the first encrypts, all decrypt
+	// KeyFiles has for each of AuthKeys the path of the file that it came
+	// from, "" where it stood in the configuration itself.
+	KeyFiles       []string
 	Bind           []netip.Addr
 	Port           uint16
 	InitialNodes   []string // host, host:port or [v6]:port, as written

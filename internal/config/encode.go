@@ -10,31 +10,41 @@ import (
 // of an init-script: with aliases written out and comments gone, so that a
 // script can do with grep and sed.
 func encode(n *node) string {
-	var w strings.Builder
+	var w encoder
 	if len(n.fields) == 0 {
 		return "{}\n"
 	}
-	encodeBlock(&w, n, 0)
+	w.block(n, 0)
 	return w.String()
 }
 
-func encodeBlock(w *strings.Builder, n *node, indent int) {
+// encoder writes YAML.
+type encoder struct {
+	strings.Builder
+	// literal lets texts of several lines stand as such (|), for people.
+	literal bool
+}
+
+func (w *encoder) block(n *node, indent int) {
 	pad := strings.Repeat(" ", indent)
 	for _, f := range n.fields {
 		w.WriteString(pad + encodeScalar(f.key) + ":")
-		encodeValue(w, f.value, indent)
+		w.value(f.value, indent)
 	}
 	for _, item := range n.items {
 		w.WriteString(pad + "-")
-		encodeValue(w, item, indent)
+		w.value(item, indent)
 	}
 }
 
-// encodeValue writes what stands behind a colon or a dash, with the line end.
-func encodeValue(w *strings.Builder, n *node, indent int) {
+// value writes what stands behind a colon or a dash, with the line end.
+func (w *encoder) value(n *node, indent int) {
 	switch {
 	case n.kind == null:
 		w.WriteString("\n")
+	case n.kind == scalar && w.literal && n.style == blockStyle && literalText.MatchString(n.text):
+		pad := strings.Repeat(" ", indent+2)
+		w.WriteString(" |-\n" + pad + strings.ReplaceAll(n.text, "\n", "\n"+pad) + "\n")
 	case n.kind == scalar:
 		w.WriteString(" " + encodeScalar(n) + "\n")
 	case n.kind == sequence && len(n.items) == 0:
@@ -43,9 +53,13 @@ func encodeValue(w *strings.Builder, n *node, indent int) {
 		w.WriteString(" {}\n")
 	default:
 		w.WriteString("\n")
-		encodeBlock(w, n, indent+2)
+		w.block(n, indent+2)
 	}
 }
+
+// literalText is what can stand below | as it is: lines of printable characters
+// that begin and end with no blank.
+var literalText = regexp.MustCompile(`^([!-~]|[!-~][ -~]*[!-~])(\n([!-~]|[!-~][ -~]*[!-~]))+$`)
 
 // plainText is what needs no quotes if it had none before. It leaves out much
 // that would need none either.

@@ -55,6 +55,9 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		whole(t, c)
+		if len(c.AuthKeys) > 0 && len(c.Host.Addrs) > 0 { // no init-script supplies them
+			roundTrip(t, c)
+		}
 	})
 }
 

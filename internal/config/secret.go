@@ -27,7 +27,7 @@ func (l *loader) authKey(v value, c *Config) {
 		l.problem(v.place, v.key, "expected %s", expected)
 	}
 	for _, n := range entries {
-		text := strings.TrimSpace(n.text)
+		text, path := strings.TrimSpace(n.text), ""
 		switch {
 		case n.kind == broken:
 			continue
@@ -36,7 +36,8 @@ func (l *loader) authKey(v value, c *Config) {
 			continue
 		case strings.HasPrefix(text, "/"):
 			var err error
-			if text, err = l.keyFile(text, n, v.key); err != nil {
+			path = text
+			if text, err = l.keyFile(path, n, v.key); err != nil {
 				l.problem(n.place, v.key, "%s", err)
 				continue
 			}
@@ -50,6 +51,7 @@ func (l *loader) authKey(v value, c *Config) {
 			l.warning(n.place, v.key, "shorter than %d octets and easy to guess: take one such as `openssl rand -hex 16` prints", minSecret)
 		}
 		c.AuthKeys = append(c.AuthKeys, text)
+		c.KeyFiles = append(c.KeyFiles, path)
 	}
 }
 

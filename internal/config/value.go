@@ -163,9 +163,11 @@ func (l *loader) duration(v value, lo, hi time.Duration, into *time.Duration) {
 	*into = d
 }
 
-// inSeconds writes a bound as the file would have it.
+// inSeconds writes a duration that is not negative as the file would have it,
+// to the nanosecond: what a float makes of 2.345 is another number.
 func inSeconds(d time.Duration) string {
-	return strconv.FormatFloat(d.Seconds(), 'f', -1, 64)
+	text := fmt.Sprintf("%d.%09d", d/time.Second, d%time.Second)
+	return strings.TrimSuffix(strings.TrimRight(text, "0"), ".")
 }
 
 // boolean reads true and false, and the other words that the original's YAML
