@@ -107,6 +107,12 @@ var mutants = []struct {
 	{"a name whose owners are dead is not asked of others",
 		"internal/nameserver/answer.go", "if n := v.Name(bare); n != nil {", "if n := v.Name(bare); n != nil && len(n.Entries) > 0 {",
 		"./internal/nameserver", "Answer"},
+	{"https_get trusts no certificate of a stranger",
+		"internal/check/https.go", "InsecureSkipVerify: c.Bool(\"insecure\"),", "InsecureSkipVerify: true,",
+		"./internal/check", "TestHTTPSCertificates"},
+	{"an error page is bad, whatever it says",
+		"internal/check/http.go", "case status != http.StatusOK:", "case status == 0:",
+		"./internal/check", "TestNginx"},
 }
 
 func TestMutants(t *testing.T) {

@@ -35,6 +35,8 @@ type Probe func(ctx context.Context) error
 // compares the two.
 var calls = map[string]func(expr.Call) Probe{
 	"http_get":    httpGet,
+	"http_match":  httpMatch,
+	"https_get":   httpsGet,
 	"mysql_check": mysqlCheck,
 	"tcp_check":   tcpCheck,
 }

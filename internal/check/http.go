@@ -26,31 +26,92 @@ const (
 )
 
 // httpGet asks for a path and compares the status; redirects are answers like
-// any other and not followed. It writes one request on one connection itself:
-// http.Client would bring a pool, proxies from the environment and goroutines
-// that end some time after the answer.
+// any other and not followed.
 func httpGet(c expr.Call) Probe {
-	host, port, want := c.Text("host"), c.Int("port"), c.Ints("statuses")
-	path := c.Text("path")
 	return func(ctx context.Context) error {
-		u, err := url.ParseRequestURI(path)
+		g, err := newGet("http", c)
 		if err != nil {
 			return err
 		}
-		u.Scheme, u.Host = "http", hostPort(host, port)
-		if port == 80 {
-			u.Host = strings.TrimSuffix(u.Host, ":80") // as browsers ask
-		}
-		status, err := get(ctx, u, hostPort(host, port))
-		if err != nil {
-			return fmt.Errorf("GET %s: %w", u, err)
-		}
-		if !slices.Contains(want, status) {
-			got := strings.TrimSpace(strconv.Itoa(status) + " " + http.StatusText(status))
-			return fmt.Errorf("GET %s: status %s, expected %s", u, got, list(want))
-		}
-		return nil
+		return g.wants(ctx, c.Ints("statuses"))
 	}
+}
+
+// httpMatch asks for a path and looks for a regular expression in the first
+// 64 KiB of the body. What comes with another status than 200 is an error page
+// and counts as one, whatever it says.
+func httpMatch(c expr.Call) Probe {
+	regex := c.Regexp("regex")
+	return func(ctx context.Context) error {
+		g, err := newGet("http", c)
+		if err != nil {
+			return err
+		}
+		status, body, err := g.do(ctx)
+		switch {
+		case err != nil:
+			return err
+		case status != http.StatusOK:
+			return g.unexpected(status, []int{http.StatusOK})
+		case regex.Match(body):
+			return nil
+		case len(body) == maxBody:
+			return fmt.Errorf("%s: no match in the first %d octets of the body, which begins %s", g, maxBody, excerpt(body))
+		}
+		return fmt.Errorf("%s: no match in the body of %d octets: %s", g, len(body), excerpt(body))
+	}
+}
+
+// excerpt quotes the beginning of what a server said, fit for a log.
+func excerpt(b []byte) string {
+	const most = 80
+	if len(b) > most {
+		return strconv.Quote(string(b[:most])) + "…"
+	}
+	return strconv.Quote(string(b))
+}
+
+// get is one request for a path.
+type get struct {
+	url     *url.URL
+	address string
+	// handshake, if not nil, makes a connection of TLS of one of TCP.
+	handshake func(context.Context, net.Conn) (net.Conn, error)
+}
+
+// newGet reads path, host and port of a call.
+func newGet(scheme string, c expr.Call) (*get, error) {
+	u, err := url.ParseRequestURI(c.Text("path"))
+	if err != nil {
+		return nil, err
+	}
+	g := &get{url: u, address: hostPort(c.Text("host"), c.Int("port"))}
+	u.Scheme, u.Host = scheme, g.address
+	// As browsers ask.
+	if c.Int("port") == map[string]int{"http": 80, "https": 443}[scheme] {
+		u.Host = strings.TrimSuffix(u.Host, ":"+strconv.Itoa(c.Int("port")))
+	}
+	return g, nil
+}
+
+// String gives the request for errors.
+func (g *get) String() string { return "GET " + g.url.String() }
+
+// wants asks and compares the status.
+func (g *get) wants(ctx context.Context, statuses []int) error {
+	status, _, err := g.do(ctx)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(statuses, status) {
+		return g.unexpected(status, statuses)
+	}
+	return nil
+}
+
+func (g *get) unexpected(status int, want []int) error {
+	got := strings.TrimSpace(strconv.Itoa(status) + " " + http.StatusText(status))
+	return fmt.Errorf("%s: status %s, expected %s", g, got, list(want))
 }
 
 func list(ints []int) string {
@@ -61,25 +122,40 @@ func list(ints []int) string {
 	return strings.Join(words, ", ")
 }
 
-// get returns the status of an answer that came whole, up to maxBody.
-func get(ctx context.Context, u *url.URL, address string) (int, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+// do gives the status and the body of an answer that came whole, up to maxBody.
+// It writes one request on one connection itself: http.Client would bring a
+// pool, proxies from the environment and goroutines that end some time after
+// the answer.
+func (g *get) do(ctx context.Context) (status int, body []byte, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%s: %w", g, err)
+		}
+	}()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.url.String(), nil)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	req.Close = true // Connection: close
 	req.Header.Set("User-Agent", "murakumo (health check)")
 	req.Header.Set("Accept", "*/*")
 
-	conn, err := dial(ctx, "tcp", address)
+	conn, err := dial(ctx, "tcp", g.address)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	defer conn.Close()
 	defer interrupt(ctx, conn)()
+	if g.handshake != nil {
+		// It is the connection below that is closed: Close of a tls.Conn would
+		// wait for up to 5 s to say goodbye to a server that reads nothing.
+		if conn, err = g.handshake(ctx, conn); err != nil {
+			return 0, nil, because(ctx, "TLS handshake", err)
+		}
+	}
 
 	if err := req.Write(conn); err != nil {
-		return 0, because(ctx, "sending the request", err)
+		return 0, nil, because(ctx, "sending the request", err)
 	}
 	limit := &io.LimitedReader{R: conn, N: maxHead}
 	r := bufio.NewReader(limit)
@@ -89,17 +165,17 @@ func get(ctx context.Context, u *url.URL, address string) (int, error) {
 			if limit.N <= 0 {
 				err = fmt.Errorf("more than %d octets before the body", maxHead)
 			}
-			return 0, because(ctx, "reading the answer", err)
+			return 0, nil, because(ctx, "reading the answer", err)
 		}
 		if resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols {
 			continue // interim: the answer is still to come
 		}
 		limit.N = math.MaxInt64 // net/http bounds what it reads between chunks
-		_, err = io.CopyN(io.Discard, resp.Body, maxBody)
-		if err != nil && err != io.EOF {
-			return 0, because(ctx, "reading the body", err)
+		body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+		if err != nil {
+			return 0, nil, because(ctx, "reading the body", err)
 		}
-		return resp.StatusCode, nil
+		return resp.StatusCode, body, nil
 	}
 }
 

@@ -118,7 +118,7 @@ func TestDocumentedChecks(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"docs/configuration.md", "packaging/murakumo.yml"} {
-		for _, name := range regexp.MustCompile(`\b([a-z]+_check|http_get)\b`).FindAllString(docs(t, path), -1) {
+		for _, name := range regexp.MustCompile(`\b[a-z]+_(check|get|match)\b`).FindAllString(docs(t, path), -1) {
 			if !checks[name] {
 				t.Errorf("%s speaks of %s, which is no check", path, name)
 			}

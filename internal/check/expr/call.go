@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Call is one check with its arguments: one for each parameter of its
@@ -16,8 +19,8 @@ type Call struct {
 	args []any
 }
 
-// Value gives the argument for the named parameter: nil, an int, a string or
-// an []any. A name that the signature does not have is a mistake of the
+// Value gives the argument for the named parameter: nil, a bool, an int, a
+// string or an []any. A name that the signature does not have is a mistake of the
 // program and panics.
 func (c Call) Value(param string) any {
 	if c.sig != nil {
@@ -47,6 +50,15 @@ func (c Call) Ints(param string) []int {
 		ints[i] = v.(int)
 	}
 	return ints
+}
+
+// Bool gives an argument of type Bool.
+func (c Call) Bool(param string) bool { return c.Value(param).(bool) }
+
+// Regexp gives an argument of type Regexp, which compiled when the script was
+// parsed.
+func (c Call) Regexp(param string) *regexp.Regexp {
+	return regexp.MustCompile(c.Value(param).(string))
 }
 
 // String writes the call without parentheses, without arguments that only
@@ -139,10 +151,49 @@ func (c Call) write(w *writer) {
 	}
 }
 
-var (
-	single = strings.NewReplacer(`\`, `\\`, `'`, `\'`)
-	double = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\t", `\t`, "#", `\#`)
-)
+var single = strings.NewReplacer(`\`, `\\`, `'`, `\'`)
+
+// needsEscape tells whether a character cannot stand in a string as it is.
+// Octets that are no UTF-8 come as utf8.RuneError of size 1.
+func needsEscape(r rune, size int) bool {
+	return unicode.IsControl(r) || r == utf8.RuneError && size == 1
+}
+
+// writeString uses the quotes in which less has to be escaped.
+func writeString(b *strings.Builder, s string) {
+	plain := true
+	for i := 0; i < len(s) && plain; {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		plain = !needsEscape(r, size)
+		i += size
+	}
+	if plain {
+		b.WriteString(`'` + single.Replace(s) + `'`)
+		return
+	}
+	b.WriteByte('"')
+	for i := 0; i < len(s); {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		switch {
+		case r == '\\' || r == '"' || r == '#':
+			b.WriteString(`\` + string(r))
+		case r == '\n':
+			b.WriteString(`\n`)
+		case r == '\r':
+			b.WriteString(`\r`)
+		case r == '\t':
+			b.WriteString(`\t`)
+		case needsEscape(r, size):
+			for _, octet := range []byte(s[i : i+size]) {
+				fmt.Fprintf(b, `\x%02x`, octet)
+			}
+		default:
+			b.WriteRune(r)
+		}
+		i += size
+	}
+	b.WriteByte('"')
+}
 
 func writeValue(b *strings.Builder, v any) {
 	switch v := v.(type) {
@@ -153,11 +204,7 @@ func writeValue(b *strings.Builder, v any) {
 	case int:
 		b.WriteString(strconv.Itoa(v))
 	case string:
-		if strings.ContainsAny(v, "\n\t") {
-			b.WriteString(`"` + double.Replace(v) + `"`)
-			return
-		}
-		b.WriteString(`'` + single.Replace(v) + `'`)
+		writeString(b, v)
 	case []any:
 		b.WriteByte('[')
 		for i, one := range v {

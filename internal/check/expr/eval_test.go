@@ -199,7 +199,7 @@ func ExampleParse() {
 	_, err := Parse("tcp_chek 80\ntcp_check 80 && tcp_check 81\nhttp_get '/', 200")
 	fmt.Println(err)
 	// Output:
-	// line 1, column 1: unknown check tcp_chek; did you mean tcp_check? (known: http_get, mysql_check, tcp_check)
+	// line 1, column 1: unknown check tcp_chek; did you mean tcp_check?
 	// line 2, column 14: `&&` would belong to the argument of tcp_check; write tcp_check(…) && …, or use `and`
 	// line 3, column 15: http_get: statuses: expected an array of integers 200…599 such as [200, 301]; got an integer
 }

@@ -151,6 +151,8 @@ type assignment struct{}
 
 func isDigit(r rune) bool { return r >= '0' && r <= '9' }
 
+func isHex(r rune) bool { return isDigit(r) || r >= 'a' && r <= 'f' || r >= 'A' && r <= 'F' }
+
 func isWord(r rune) bool { return r == '_' || unicode.IsLetter(r) }
 
 func (t *token) bad(format string, args ...any) {
@@ -246,13 +248,17 @@ func (l *lexer) str(t *token, quote rune) {
 			case quote == '\'':
 				b.WriteRune(r) // Ruby keeps it, too
 				l.take(1)
-			case e == 'n' || e == 't' || e == '#':
-				b.WriteRune(map[rune]rune{'n': '\n', 't': '\t', '#': '#'}[e])
+			case e == 'n' || e == 'r' || e == 't' || e == '#':
+				b.WriteRune(map[rune]rune{'n': '\n', 'r': '\r', 't': '\t', '#': '#'}[e])
 				l.take(2)
+			case e == 'x' && isHex(l.peek(2)) && isHex(l.peek(3)):
+				octet, _ := strconv.ParseUint(string([]rune{l.peek(2), l.peek(3)}), 16, 8) // the digits were looked at
+				b.WriteByte(byte(octet))
+				l.take(4)
 			case e == '\n' || e == 0:
 				l.take(1) // the string is not closed
 			default:
-				refuse(l.line, l.col, `the escape \%c does not exist here; in "" there are \n \t \" \\ \#`, e)
+				refuse(l.line, l.col, `the escape \%c does not exist here; in "" there are \n \r \t \x0d \" \\ \#`, e)
 				l.take(2)
 			}
 		case quote == '"' && r == '#' && strings.ContainsRune("{$@", l.peek(1)) && l.peek(1) != 0:

@@ -46,6 +46,8 @@ func TestParse(t *testing.T) {
 		{`mysql_check 'it\'s \\ \n "#{x}"'`, `mysql_check 'it\'s \\ \\n "#{x}"'`},
 		{`mysql_check "a\tb\"\\\n\#{c} #d"`, `mysql_check "a\tb\"\\\n\#{c} \#d"`},
 		{`mysql_check "#"`, `mysql_check '#'`},
+		{`mysql_check "\r\n\x00\x7f\xc3\xbc\xC2\x85\xff"`, `mysql_check "\r\n\x00\x7fü\xc2\x85\xff"`},
+		{`mysql_check "\x61\x09b"`, `mysql_check "a\tb"`},
 		{`mysql_check 'ünï' # and 'this'`, `mysql_check 'ünï'`},
 
 		// Operators.
@@ -93,7 +95,7 @@ func TestParseRefuses(t *testing.T) {
 		{"\n # nothing\n;", []string{"1:1 empty"}},
 
 		// Names.
-		{"tcp_chek 80", []string{"1:1 unknown check tcp_chek; did you mean tcp_check? (known: http_get, mysql_check, tcp_check)"}},
+		{"tcp_chek 80", []string{"1:1 unknown check tcp_chek; did you mean tcp_check?"}},
 		{"mysql 'root'", []string{"1:1 did you mean mysql_check?"}},
 		{"frobnicate", []string{"1:1 unknown check frobnicate (known:"}},
 		{"system 'ls'", []string{"1:1 command:"}},
@@ -170,6 +172,8 @@ func TestParseRefuses(t *testing.T) {
 		{`mysql_check "root\`, []string{`1:13 end it with "`}},
 		{`mysql_check "a#{b}", "\e"`, []string{"1:15 #{"}},
 		{`mysql_check "a", "\e"`, []string{`1:19 escape \e`}},
+		{`mysql_check "\x6"`, []string{`1:14 escape \x`}},
+		{`mysql_check "\xg0"`, []string{`1:14 escape \x`}},
 		{`mysql_check "#$a" or mysql_check 5`, []string{"1:14 #$"}},
 		{"tcp_check 80.5", []string{"1:11 fraction"}},
 		{"tcp_check 0x50", []string{"1:11 letter follows"}},
@@ -335,9 +339,13 @@ func TestDeepAndLong(t *testing.T) {
 func scripts() *rapid.Generator[string] {
 	blank := rapid.SampledFrom([]string{" ", "  ", " \\\n ", "\t"})
 	str := rapid.Custom(func(t *rapid.T) string {
-		s := rapid.SampledFrom([]string{"", "a", "it's", `\`, `"`, "#{x}", "ü", `\\'`, "a b", "\t", "\n\\\"#@"}).Draw(t, "text")
-		if strings.ContainsAny(s, "\n") || rapid.Bool().Draw(t, "double") {
-			return `"` + double.Replace(s) + `"`
+		s := rapid.SampledFrom([]string{"", "a", "it's", `\`, `"`, "#{x}", "ü", `\\'`, "a b", "\t", "\n\\\"#@", "\r\n", "\x00\x1b\xff", "\u0085"}).Draw(t, "text")
+		if strings.ContainsAny(s, "\n\x00\u0085") || rapid.Bool().Draw(t, "double") {
+			var b strings.Builder
+			for _, octet := range []byte(s) {
+				fmt.Fprintf(&b, `\x%02X`, octet)
+			}
+			return `"` + b.String() + `"`
 		}
 		return "'" + single.Replace(s) + "'"
 	})

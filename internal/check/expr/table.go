@@ -1,9 +1,12 @@
 package expr
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
+	"regexp"
+	"regexp/syntax"
 	"strconv"
 	"strings"
 	"unicode"
@@ -20,6 +23,8 @@ const (
 	PortOrSocket             // a Port, or the absolute path of a unix socket
 	Path                     // an HTTP path with an optional query
 	Statuses                 // at least one HTTP status; interim ones (1xx) are never final
+	Bool                     // true or false
+	Regexp                   // a regular expression of RE2 that does not match everything
 )
 
 // String describes the type as error messages and the manual do.
@@ -35,6 +40,10 @@ func (t Type) String() string {
 		return "a path in quotes that begins with /"
 	case Statuses:
 		return "an array of integers 200…599 such as [200, 301]"
+	case Bool:
+		return "true or false"
+	case Regexp:
+		return "a regular expression (RE2) in quotes"
 	}
 	return "a string in quotes"
 }
@@ -42,6 +51,10 @@ func (t Type) String() string {
 // refuse says what is wrong with v, or "". It repeats numbers, but no strings.
 func (t Type) refuse(v any) string {
 	switch v := v.(type) {
+	case bool:
+		if t == Bool {
+			return ""
+		}
 	case int:
 		if t != Port && t != PortOrSocket {
 			break
@@ -74,6 +87,8 @@ func (t Type) refuse(v any) string {
 				return "this string has a blank, a # or a broken %-escape"
 			}
 			return ""
+		case Regexp:
+			return refuseRegexp(v)
 		}
 	case []any:
 		if t != Statuses {
@@ -94,6 +109,28 @@ func (t Type) refuse(v any) string {
 		return ""
 	}
 	return "got " + kindOf(v)
+}
+
+// refuseRegexp says what is wrong with a regular expression, and never what
+// stands in it. An empty one is a mistake, too: it would find itself in
+// anything.
+func refuseRegexp(v string) string {
+	if v == "" {
+		return "an empty one matches everything"
+	}
+	_, err := regexp.Compile(v)
+	e, ok := errors.AsType[*syntax.Error](err)
+	switch {
+	case err == nil:
+		return ""
+	case !ok:
+		return "this string is none"
+	case strings.HasPrefix(e.Expr, "(?"):
+		return e.Code.String() + ": it looks neither ahead nor behind"
+	case e.Code == syntax.ErrMissingRepeatArgument:
+		return e.Code.String() + ": \"anything\" is written .*"
+	}
+	return e.Code.String()
 }
 
 // isHost takes the names that murakumo itself takes, with no limit to the
@@ -127,7 +164,7 @@ type Param struct {
 	Type Type
 	// Required parameters come first and have no default.
 	Required bool
-	// Default is nil, an int, a string or an []any of ints. A parameter whose
+	// Default is nil, a bool, an int, a string or an []any of ints. A parameter whose
 	// default is nil accepts nil, too.
 	Default any
 	// Secret values are shown as *** wherever people read.
@@ -170,6 +207,19 @@ var signatures = []Signature{
 		{Name: "port", Type: Port, Default: 80},
 		{Name: "host", Type: Host, Default: localhost},
 	}},
+	{"http_match", []Param{
+		{Name: "path", Type: Path, Required: true},
+		{Name: "regex", Type: Regexp, Required: true},
+		{Name: "port", Type: Port, Default: 80},
+		{Name: "host", Type: Host, Default: localhost},
+	}},
+	{"https_get", []Param{
+		{Name: "path", Type: Path, Required: true},
+		{Name: "statuses", Type: Statuses, Default: []any{200}},
+		{Name: "port", Type: Port, Default: 443},
+		{Name: "host", Type: Host, Default: localhost},
+		{Name: "insecure", Type: Bool, Default: false},
+	}},
 	{"mysql_check", []Param{
 		{Name: "user", Type: Text, Required: true},
 		{Name: "password", Type: Text, Secret: true},
@@ -210,7 +260,12 @@ func (s *Signature) required() int {
 // arguments".
 func (s *Signature) count() string {
 	least, most := s.required(), len(s.Params)
-	if most == least+1 {
+	switch {
+	case most == 1 && least == 1:
+		return "1 argument"
+	case most == least:
+		return fmt.Sprintf("%d arguments", most)
+	case most == least+1:
 		return fmt.Sprintf("%d or %d arguments", least, most)
 	}
 	return fmt.Sprintf("%d to %d arguments", least, most)
@@ -230,14 +285,14 @@ func unknown(name string) string {
 			best, least = s.Name, d
 		}
 	}
-	hint := ""
+	hint := " (known: " + strings.Join(known, ", ") + ")"
 	if best != "" {
 		hint = "; did you mean " + best + "?"
 	}
 	if name == "system" || name == "exec" || name == "spawn" {
 		hint = "; use command: in place of script: to run a program"
 	}
-	return fmt.Sprintf("unknown check %s%s (known: %s)", clip(name), hint, strings.Join(known, ", "))
+	return "unknown check " + clip(name) + hint
 }
 
 // clip keeps a message short whatever stands in the file.
