@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"murakumo/internal/optparse"
 )
 
 // flags is the command line. No flag takes a value with a leading hyphen from
@@ -50,7 +52,7 @@ type values []string
 
 // Decode takes the next word.
 func (l *values) Decode(ctx *kong.DecodeContext) error {
-	value, err := popValue(ctx)
+	value, err := optparse.Value(ctx)
 	if err == nil {
 		*l = append(*l, value)
 	}
@@ -62,18 +64,11 @@ type text string
 
 // Decode takes the next word.
 func (t *text) Decode(ctx *kong.DecodeContext) error {
-	value, err := popValue(ctx)
+	value, err := optparse.Value(ctx)
 	if err == nil {
 		*t = text(value)
 	}
 	return err
-}
-
-func popValue(ctx *kong.DecodeContext) (string, error) {
-	if next := ctx.Scan.Peek(); !next.IsValue() || next.String() == "" {
-		return "", errors.New("its value is missing")
-	}
-	return ctx.Scan.Pop().String(), nil
 }
 
 // parse reads the command line.
@@ -83,7 +78,7 @@ func parse(args []string) (*flags, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the parser: %w", err)
 	}
-	args, err = expand(args, longNames(parser.Model))
+	args, err = optparse.Expand(args, longNames(parser.Model))
 	if err != nil {
 		return nil, err
 	}
@@ -101,58 +96,6 @@ func longNames(app *kong.Application) []string {
 		names = append(names, f.Name)
 	}
 	return names
-}
-
-// expand writes out long names that were shortened, by the rule of Ruby's
-// OptionParser, which the original used: a beginning that only one name has, or
-// several of which the shortest begins all others (--del is --delete, beside
-// --delete-node).
-func expand(args, names []string) ([]string, error) {
-	out := make([]string, len(args))
-	copy(out, args)
-	for i, arg := range out {
-		if arg == "--" {
-			break
-		}
-		short, ok := strings.CutPrefix(arg, "--")
-		if !ok {
-			continue
-		}
-		short, rest, hasValue := strings.Cut(short, "=")
-		name, err := complete(short, names)
-		if err != nil {
-			return nil, err
-		}
-		out[i] = "--" + name
-		if hasValue {
-			out[i] += "=" + rest
-		}
-	}
-	return out, nil
-}
-
-// complete gives the name that short stands for, and short itself when there is
-// none: the parser knows better what to say then.
-func complete(short string, names []string) (string, error) {
-	var fit []string
-	shortest := ""
-	for _, name := range names {
-		if strings.HasPrefix(name, short) {
-			fit = append(fit, "--"+name)
-			if shortest == "" || len(name) < len(shortest) {
-				shortest = name
-			}
-		}
-	}
-	for _, name := range fit {
-		if !strings.HasPrefix(name, "--"+shortest) {
-			return "", fmt.Errorf("--%s: can mean %s", short, strings.Join(fit, " or "))
-		}
-	}
-	if shortest == "" {
-		return short, nil
-	}
-	return shortest, nil
 }
 
 // command is what the command line asks for.

@@ -1,6 +1,7 @@
 // Command murakumo is the daemon, and `murakumo dev` a cluster to try it on.
 //
 //	murakumo -c /etc/murakumo.yml
+//	murakumo -K /etc/murakumo.key -H 10.0.0.133 -A web -i 10.0.0.55
 //	murakumo dev
 //
 // The daemon stays in the foreground and logs to standard error, or where
@@ -13,15 +14,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
-	"github.com/alecthomas/kong"
-
 	"murakumo/internal/config"
-	"murakumo/internal/node"
 )
 
 // version is set by the linker.
@@ -43,50 +41,31 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr}))
 }
 
-type flags struct {
-	Version kong.VersionFlag `short:"v" help:"Print the version."`
-
-	Daemon struct {
-		Config string `short:"c" placeholder:"PATH" default:"/etc/murakumo.yml" help:"The configuration (${default})."`
-	} `cmd:"" default:"withargs" help:"Run the daemon (the default)."`
-
-	Dev struct{} `cmd:"" help:"Run a cluster of three nodes on 127.0.0.x to try things on: no root, no configuration."`
-
-	DevService struct {
-		Listen string `arg:""`
-		Name   string `arg:""`
-	} `cmd:"" hidden:"" help:"The toy web service of dev."`
-}
-
 // run is main without the process around it; it returns the exit status: 0 at
 // an ordinary end, 1 on a failure, 2 on a usage error.
 func run(ctx context.Context, args []string, std stdio) int {
-	var f flags
-	exited := -1
-	parser, err := kong.New(&f, kong.Name("murakumo"), kong.Description("Internal DNS, failover and load balancing, by gossip."),
-		kong.Writers(std.out, std.err), kong.Exit(func(code int) { exited = code }), kong.Vars{"version": "murakumo " + version})
+	c, err := parse(args)
 	if err != nil {
-		fmt.Fprintln(std.err, "murakumo:", err)
-		return 1
-	}
-	cli, err := parser.Parse(args)
-	if exited >= 0 {
-		return exited
-	}
-	if err != nil {
-		fmt.Fprintf(std.err, "murakumo: %v (murakumo --help shows the flags)\n", err)
+		said, _, _ := strings.Cut(err.Error(), ", did you mean one of ") // one guess helps, all letters do not
+		fmt.Fprintf(std.err, "murakumo: %s (murakumo --help shows the flags)\n", said)
 		return 2
 	}
-	switch cli.Command() {
-	case "dev":
+	switch {
+	case c.Help:
+		fmt.Fprint(std.out, c.help)
+		return 0
+	case c.Version:
+		fmt.Fprintln(std.out, "murakumo", version)
+		return 0
+	case c.command == "dev":
 		// A closed terminal ends the cluster as Ctrl-C does.
 		ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP)
 		defer stop()
 		err = dev(ctx, std)
-	case "dev-service <listen> <name>":
-		err = devService(ctx, f.DevService.Listen, f.DevService.Name)
+	case c.command != "run":
+		err = devService(ctx, c.DevService.Listen, c.DevService.Name)
 	default:
-		err = daemon(ctx, f.Daemon.Config, std)
+		err = daemon(ctx, c, std)
 	}
 	if mistakes, ok := errors.AsType[config.Errors](err); ok {
 		// One line each, as compilers write them, so that editors find the place.
@@ -98,63 +77,4 @@ func run(ctx context.Context, args []string, std stdio) int {
 		return 1
 	}
 	return 0
-}
-
-// daemon runs one node until ctx is done.
-func daemon(ctx context.Context, path string, std stdio) error {
-	cfg, err := config.Load(path, config.Options{RunInit: true, Context: ctx})
-	if err != nil {
-		return err
-	}
-	log, closeLog, err := openLog(cfg.Log, std.err)
-	if err != nil {
-		return err
-	}
-	defer closeLog()
-	for _, w := range cfg.Warnings {
-		log.Warn(w)
-	}
-	n, err := node.New(cfg, node.Env{Log: log}, version)
-	if err != nil {
-		return err
-	}
-	// Until there is reloading, a hang-up (the habit of log rotation, a closed
-	// terminal) must not end a daemon that holds a duty.
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-	go func() {
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-hangup:
-				log.Warn("SIGHUP: nothing is reloaded in this version; restart to read the file again")
-			}
-		}
-	}()
-	log.Info("murakumo starts", "version", version, "config", path, "host", cfg.Host.Name, "address", cfg.Host.Addrs[0])
-	err = n.Run(ctx)
-	if errors.Is(err, node.ErrRemoved) {
-		log.Error(err.Error())
-	}
-	log.Info("murakumo ends")
-	return err
-}
-
-// openLog makes the logger that the configuration asks for.
-func openLog(c config.Log, stderr io.Writer) (*slog.Logger, func(), error) {
-	w, done := stderr, func() {}
-	if c.Path != "" {
-		f, err := os.OpenFile(c.Path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
-		if err != nil {
-			return nil, nil, fmt.Errorf("log-path: %w", err)
-		}
-		w, done = f, func() { f.Close() }
-	}
-	opts := &slog.HandlerOptions{Level: c.Level}
-	if c.JSON {
-		return slog.New(slog.NewJSONHandler(w, opts)), done, nil
-	}
-	return slog.New(slog.NewTextHandler(w, opts)), done, nil
 }

@@ -41,7 +41,7 @@ func (l *loader) initScript(root *node) (*node, error) {
 		l.problem(v.place, v.key, "%s", err)
 		return root, nil
 	}
-	src := newSource(InitOutput, 1, out)
+	src := newSource(InitOutput, orderInit, out)
 	said := l.parse(src, out)
 	if said == nil {
 		return root, nil
@@ -53,7 +53,7 @@ func (l *loader) initScript(root *node) (*node, error) {
 // initKey is the init-script's own row in the table of keys: what it says was
 // obeyed before the table is read.
 func (l *loader) initKey(v value, _ *Config) {
-	if v.src.order > 0 {
+	if v.src.order == orderInit {
 		l.problem(v.place, v.key, "an init-script cannot set another one")
 	}
 }

@@ -227,7 +227,7 @@ func (l *loader) password(v value, n *Notification) {
 		l.problem(v.place, v.key, "expected a text of one line")
 		return
 	}
-	l.secret = l.secret || v.src.order == 0
+	l.secret = l.secret || v.src.order == orderFile
 	n.Password = v.text
 }
 

@@ -25,6 +25,11 @@ type Options struct {
 	// init-script may supply are not missing: AuthKeys and Host of the
 	// result can be empty.
 	RunInit bool
+	// Flags are what the command line sets; they beat the file.
+	Flags []Flag
+	// Optional takes a file that is not there for an empty one, so that flags
+	// alone can be a configuration.
+	Optional bool
 	// Context ends a running init-script; nil for none.
 	Context context.Context
 	// Stat looks at programs; nil for os.Stat.
@@ -41,16 +46,32 @@ type Options struct {
 // of them; if it cannot be read, it wraps the reason.
 func Load(path string, opts Options) (*Config, error) {
 	l := newLoader(opts)
-	data, info, err := l.readFile(path)
+	src, data, mode, err := l.open(path)
 	if err != nil {
-		return nil, fmt.Errorf("read configuration: %w", err)
+		return nil, err
 	}
-	return l.load(path, data, info.Mode().Perm())
+	cfg, err := l.load(src, data, mode)
+	if cfg != nil {
+		cfg.Path = path
+	}
+	return cfg, err
 }
 
 // Parse is Load for a text that is in no file. The name stands in messages.
 func Parse(name string, data []byte, opts Options) (*Config, error) {
-	return newLoader(opts).load(name, data, 0)
+	return newLoader(opts).load(newSource(name, orderFile, data), data, 0)
+}
+
+// open reads the file.
+func (l *loader) open(path string) (*source, []byte, fs.FileMode, error) {
+	data, info, err := l.readFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && l.Optional:
+		return unlined(path+" (not there)", orderFile), nil, 0, nil
+	case err != nil:
+		return nil, nil, 0, fmt.Errorf("read configuration: %w", err)
+	}
+	return newSource(path, orderFile, data), data, info.Mode().Perm(), nil
 }
 
 // loader reads one configuration.
@@ -100,8 +121,7 @@ func newLoader(opts Options) *loader {
 func (l *loader) stat(name string) (fs.FileInfo, error) { return l.Stat(name) }
 
 // load does the work. mode is that of the file, 0 for none.
-func (l *loader) load(name string, data []byte, mode fs.FileMode) (*Config, error) {
-	src := newSource(name, 0, data)
+func (l *loader) load(src *source, data []byte, mode fs.FileMode) (*Config, error) {
 	whole := place{src, 1, 1}
 	if len(data) > MaxSize {
 		l.problem(whole, "", "larger than %d octets", MaxSize)
@@ -109,20 +129,25 @@ func (l *loader) load(name string, data []byte, mode fs.FileMode) (*Config, erro
 	}
 	root := l.parse(src, data)
 	if root == nil {
+		readKeys(l, value{node: applyFlags(&node{kind: mapping}, l.Flags)}, topKeys, defaults(src.name))
 		return nil, l.errors()
 	}
-	root, err := l.initScript(root)
+	// The init-script sees what the flags say, as the original's did, and what
+	// it prints does not replace that.
+	root, err := l.initScript(applyFlags(root, l.Flags))
 	if err != nil {
 		return nil, err
 	}
-	l.cfg = defaults(name)
+	root = applyFlags(root, l.Flags)
+	l.checkFlags()
+	l.cfg = defaults(src.name)
 	if d := root.get("domain"); d != nil {
 		l.suffix = domainOf(d.text)
 	}
 	l.there = readKeys(l, value{node: root}, topKeys, l.cfg)
 	l.finish(whole)
 	if l.secret && mode&0o004 != 0 {
-		l.warning(whole, "", "readable by others (mode %04o) while it holds a secret: chmod o-r %s", mode, name)
+		l.warning(whole, "", "readable by others (mode %04o) while it holds a secret: chmod o-r %s", mode, src.name)
 	}
 	if err := l.errors(); err != nil {
 		return nil, err

@@ -12,9 +12,11 @@ import (
 
 // Problem is one mistake and where it stands.
 type Problem struct {
-	// File is the path of the configuration file, or "init-script output".
+	// File is the path of the configuration file, "init-script output", or the
+	// flag that was given, such as --port.
 	File string
-	// Line and Column count from 1, columns in characters.
+	// Line and Column count from 1, columns in characters. They are 0 for a
+	// flag, and for a file that is not there.
 	Line, Column int
 	// Key is the dotted path of the key, such as health-check.web.interval;
 	// empty when the mistake belongs to no key.
@@ -24,16 +26,21 @@ type Problem struct {
 }
 
 // String gives file:line:column: key: message, without the key when there is
-// none.
+// none, and --flag: message.
 func (p Problem) String() string {
-	if p.Key == "" {
-		return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, p.Message)
+	text := p.File
+	if p.Line > 0 {
+		text += fmt.Sprintf(":%d:%d", p.Line, p.Column)
 	}
-	return fmt.Sprintf("%s:%d:%d: %s: %s", p.File, p.Line, p.Column, p.Key, p.Message)
+	if p.Key != "" && p.File != "--"+p.Key {
+		text += ": " + p.Key
+	}
+	return text + ": " + p.Message
 }
 
 // Errors is every mistake of a configuration, those of the file before those of
-// its init-script's output, each in the order of the text.
+// its init-script's output, each in the order of the text, and those of the
+// flags at the end.
 type Errors []Problem
 
 // Error gives one mistake per line, without a line feed at the end.
@@ -49,11 +56,25 @@ func (e Errors) Error() string {
 // mistakes has one, repeated.
 const maxProblems = 1000
 
-// source is a text with a name: the file, or what its init-script printed.
+// source is a text with a name: the file, what its init-script printed, or a
+// flag.
 type source struct {
-	name  string
-	order int      // problems are sorted by it before their lines
-	lines []string // without line ends
+	name    string
+	order   int      // problems are sorted by it before their lines
+	lines   []string // without line ends
+	unlined bool     // it has no lines that a message could name
+}
+
+// The order of the sources.
+const (
+	orderFile = iota
+	orderInit
+	orderFlags
+)
+
+// unlined gives a source without lines.
+func unlined(name string, order int) *source {
+	return &source{name: name, order: order, lines: []string{""}, unlined: true}
 }
 
 func newSource(name string, order int, data []byte) *source {
@@ -108,6 +129,9 @@ func (r *report) note(list *[]found, at place, key, message string) {
 	// The parser counts a little off where tabs are.
 	at.line = min(max(at.line, 1), len(at.src.lines))
 	at.col = min(max(at.col, 1), utf8.RuneCountInString(at.src.line(at.line))+1)
+	if at.src.unlined {
+		at.line, at.col = 0, 0
+	}
 	p := Problem{File: at.src.name, Line: at.line, Column: at.col, Key: printableKey(key), Message: printable(message)}
 	// One place in the text can be used at several places of the tree: what an
 	// anchor marks is read once for each alias.

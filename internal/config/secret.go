@@ -42,7 +42,7 @@ func (l *loader) authKey(v value, c *Config) {
 				continue
 			}
 		default:
-			l.secret = l.secret || n.src.order == 0
+			l.secret = l.secret || n.src.order == orderFile
 		}
 		switch {
 		case text == "onion":
