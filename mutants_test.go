@@ -116,6 +116,12 @@ var mutants = []struct {
 	{"an error page is bad, whatever it says",
 		"internal/check/http.go", "case status != http.StatusOK:", "case status == 0:",
 		"./internal/check", "TestNginx"},
+	{"an application that says nothing is not well",
+		"internal/check/push.go", "return fmt.Errorf(\"no report for %v: %w\", time.Since(began).Round(time.Millisecond), ctx.Err())", "_, _ = fmt.Errorf, began\n\t\treturn nil",
+		"./internal/node", "TestPushCheck"},
+	{"a report of the past is no report of now",
+		"internal/check/push.go", "reports: make(chan bool)", "reports: make(chan bool, 10)",
+		"./internal/check", "TestPush"},
 }
 
 func TestMutants(t *testing.T) {

@@ -19,6 +19,7 @@ type flags struct {
 	AddNode    values   `short:"a"`
 	DeleteNode values   `short:"d"`
 	Configtest optional `short:"t"`
+	Report     report
 	Watch      bool
 	Help       bool `short:"h"`
 	Version    bool `short:"v"`
@@ -108,6 +109,7 @@ const (
 	addNode    command = "--add-node"
 	removeNode command = "--delete-node"
 	configtest command = "--configtest"
+	reporting  command = "--report"
 	watch      command = "--watch"
 )
 
@@ -124,6 +126,7 @@ func (f *flags) command() (command, error) {
 		{addNode, len(f.AddNode) > 0},
 		{removeNode, len(f.DeleteNode) > 0},
 		{configtest, f.Configtest.given},
+		{reporting, f.Report.name != ""},
 		{watch, f.Watch},
 	} {
 		if c.given {

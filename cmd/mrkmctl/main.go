@@ -108,6 +108,8 @@ func ask(ctx context.Context, c *control.Client, do command, f *flags, v voice) 
 		return c.AddNodes(ctx, f.AddNode...)
 	case removeNode:
 		return c.DeleteNodes(ctx, f.DeleteNode...)
+	case reporting:
+		return c.Report(ctx, f.Report.name, f.Report.good)
 	default: // watch
 		return c.Watch(ctx, func(e control.Event) error {
 			if e.Kind == control.EventReady {

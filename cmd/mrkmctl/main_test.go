@@ -35,7 +35,8 @@ func TestMain(m *testing.M) {
 //
 //	record OWNER NAME TTL PRIORITY WEIGHT ACTIVITY   a record appears
 //	hosts [-]HOST…                                   the node was asked to join
-//	                                                 and (-) to remove these
+//	                                                 and (-) to remove these, and
+//	                                                 took these reports (true:NAME)
 //	deadsocket PATH                                  leaves a socket nobody reads
 //	status N COMMAND…                                exec that exits with N
 func TestScripts(t *testing.T) {
@@ -238,6 +239,14 @@ func (n *fakeNode) AddNodes(_ context.Context, hosts []string) error {
 
 func (n *fakeNode) DeleteNodes(_ context.Context, hosts []string) error {
 	n.note("-", hosts)
+	return nil
+}
+
+func (n *fakeNode) Report(_ context.Context, name string, good bool) error {
+	if name != "mysql-server" {
+		return control.Errorf(control.NotFound, "no health check of %s on this node", name)
+	}
+	n.note(fmt.Sprintf("%v:", good), []string{name})
 	return nil
 }
 

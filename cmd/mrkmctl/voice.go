@@ -61,6 +61,8 @@ commands, one at a time:
   -d, --delete-node HOST     removes a host; may be repeated
   -t, --configtest [PATH]    checks a configuration (/etc/murakumo.yml) and needs
                              no daemon; --init also runs its init-script
+      --report NAME VERDICT  tells the health check of an alias (one with ttl) that
+                             the service behind it is good or bad
       --watch                prints every change until interrupted
   -h, --help                 this text
   -v, --version              the version

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 )
 
 // checkName reads the name that a check is for, "" after reporting that it is
@@ -56,17 +57,35 @@ type checkPlace struct {
 
 func (l *loader) healthChecks(v value, c *Config) {
 	checks(l, v, healthKeys, defaultHealthCheck, func(f field, path string, there map[string]value, h HealthCheck) {
-		_, script := there["script"]
-		command, both := there["command"]
-		switch {
-		case script && both:
-			l.problem(command.place, path+".command", "there is a script already: expected one of script and command")
-		case !script && !both:
-			l.problem(f.key.place, path, "script or command is missing")
+		first := ""
+		for _, key := range []string{"script", "command", "ttl"} {
+			v, ok := there[key]
+			switch {
+			case !ok:
+			case first == "":
+				first = key
+			default:
+				l.problem(v.place, v.key, "there is a %s already: expected one of script, command and ttl", first)
+			}
+		}
+		if first == "" {
+			l.problem(f.key.place, path, "script, command or ttl is missing")
+		}
+		if h.TTL > 0 {
+			for _, key := range []string{"interval", "timeout"} {
+				if v, ok := there[key]; ok {
+					l.warning(v.keyAt, v.key, "means nothing beside ttl: the application decides when it reports")
+				}
+			}
+			h.Rule.Interval, h.Rule.Timeout = pushPause, h.TTL
 		}
 		c.HealthChecks = append(c.HealthChecks, h)
 	})
 }
+
+// pushPause is the least time from one wait for a report to the next. It bounds
+// what an application that reports without pause can make the daemon do.
+const pushPause = time.Millisecond
 
 func (l *loader) activityChecks(v value, c *Config) {
 	checks(l, v, activityKeys, defaultActivityCheck, func(f field, path string, there map[string]value, a ActivityCheck) {

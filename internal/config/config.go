@@ -90,13 +90,17 @@ type Filter struct {
 	Includes, Excludes []*regexp.Regexp
 }
 
-// HealthCheck is one entry of health-check. Exactly one of Script and Command
-// is set.
+// HealthCheck is one entry of health-check. Exactly one of Script, Command and
+// TTL is set.
 type HealthCheck struct {
-	Name         string
-	Rule         failover.HealthRule
-	Script       *expr.Script
-	Command      Command
+	Name    string
+	Rule    failover.HealthRule
+	Script  *expr.Script
+	Command Command
+	// TTL is for a check that the application makes itself: the time after
+	// which silence is a bad verdict. Rule is then the one for a probe that
+	// waits for reports: its Timeout is TTL, and the next wait follows at once.
+	TTL          time.Duration
 	OnActivate   Command
 	OnInactivate Command
 }

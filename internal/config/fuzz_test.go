@@ -73,7 +73,13 @@ func whole(t *testing.T, c *Config) {
 		names[a.Name] = true
 	}
 	for _, h := range c.HealthChecks {
-		if (h.Script == nil) == (h.Command == nil) || h.Rule.Rise < 1 || h.Rule.Fall < 1 || h.Rule.Interval <= 0 || h.Rule.Timeout <= 0 ||
+		kinds := 0
+		for _, there := range []bool{h.Script != nil, h.Command != nil, h.TTL > 0} {
+			if there {
+				kinds++
+			}
+		}
+		if kinds != 1 || h.TTL > 0 && h.Rule.Timeout != h.TTL || h.Rule.Rise < 1 || h.Rule.Fall < 1 || h.Rule.Interval <= 0 || h.Rule.Timeout <= 0 ||
 			!names[h.Name] && !partial {
 			t.Errorf("health check %+v", h)
 		}

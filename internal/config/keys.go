@@ -83,6 +83,7 @@ var healthKeys = []key[HealthCheck]{
 	{"on-inactivate", func(l *loader, v value, h *HealthCheck) { l.command(v, &h.OnInactivate) }},
 	{"script", func(l *loader, v value, h *HealthCheck) { l.script(v, &h.Script) }},
 	{"command", func(l *loader, v value, h *HealthCheck) { l.command(v, &h.Command) }},
+	{"ttl", func(l *loader, v value, h *HealthCheck) { l.duration(v, 100*time.Millisecond, 24*time.Hour, &h.TTL) }},
 }
 
 // activityKeys are the keys of one entry of activity-check.

@@ -60,6 +60,8 @@ var keyCases = map[string]struct {
 	"health-check.script":        {"tcp_check 80 and http_get '/'", "HealthChecks[0].Script = tcp_check 80 and http_get '/'", "tcp_check 65536", "65535", "/etc/check.rb"},
 	"health-check.command":       {"check_tcp -p 80", `HealthChecks[0].Command = ["/usr/bin/check_tcp" "-p" "80"]`, "loose", "writable by others", "{a: b}"},
 
+	"health-check.ttl": {"30", "HealthChecks[0].TTL = 30s", "86401", "0.1…86400", "often"},
+
 	"activity-check.start-delay":   {"0.5", "ActivityChecks[0].Rule.StartDelay = 500ms", "301", "0…300", "now"},
 	"activity-check.interval":      {"0.05", "ActivityChecks[0].Rule.Interval = 50ms", "0", "0.05…300", "often"},
 	"activity-check.active":        {"1", "ActivityChecks[0].Rule.Active = 1", "61", "1…60", "two"},
@@ -109,7 +111,7 @@ func fileWith(key, value string) string {
 		if block == "activity-check" {
 			entry = map[string]string{"on-activate": "attach_if"}
 		}
-		if inner == "command" {
+		if inner == "command" || inner == "ttl" {
 			delete(entry, "script")
 		}
 		entry[inner] = value

@@ -143,8 +143,8 @@ var aliasForms = map[string]form[Alias]{
 }
 
 var healthForms = map[string]form[HealthCheck]{
-	"interval":  func(h *HealthCheck) *node { return duration(h.Rule.Interval) },
-	"timeout":   func(h *HealthCheck) *node { return duration(h.Rule.Timeout) },
+	"interval":  func(h *HealthCheck) *node { return h.pulled(h.Rule.Interval) },
+	"timeout":   func(h *HealthCheck) *node { return h.pulled(h.Rule.Timeout) },
 	"healthy":   func(h *HealthCheck) *node { return number(h.Rule.Rise) },
 	"unhealthy": func(h *HealthCheck) *node { return number(h.Rule.Fall) },
 	"init-status": func(h *HealthCheck) *node {
@@ -163,6 +163,21 @@ var healthForms = map[string]form[HealthCheck]{
 		return n
 	},
 	"command": func(h *HealthCheck) *node { return command(h.Command) },
+	"ttl": func(h *HealthCheck) *node {
+		if h.TTL == 0 {
+			return nil
+		}
+		return duration(h.TTL)
+	},
+}
+
+// pulled writes a time of the rule that a check which the application makes
+// itself does not have.
+func (h *HealthCheck) pulled(d time.Duration) *node {
+	if h.TTL > 0 {
+		return nil
+	}
+	return duration(d)
 }
 
 var activityForms = map[string]form[ActivityCheck]{

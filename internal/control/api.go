@@ -32,6 +32,10 @@ type Node interface {
 	AddNodes(ctx context.Context, hosts []string) error
 	// DeleteNodes removes the hosts from the cluster, alive or dead.
 	DeleteNodes(ctx context.Context, hosts []string) error
+	// Report is what an application says of the service behind one of the
+	// node's aliases; the name is as in AddRecords. It returns when the verdict
+	// has been taken.
+	Report(ctx context.Context, name string, good bool) error
 	// Version is the daemon's, as every answer's Server header tells it.
 	Version() string
 }

@@ -22,6 +22,8 @@
 //	GET    /v1/nodes                     {"nodes": […]}
 //	POST   /v1/nodes                     {"hosts": ["HOST[:PORT]", …]}
 //	DELETE /v1/nodes/HOST[,HOST…]
+//	POST   /v1/checks/NAME/report        {"verdict": "good"} or {"verdict": "bad"}, what an
+//	                                     application says of the service behind NAME
 //	GET    /v1/events                    server-sent events: ready, then every change
 //
 // A failure is {"error": "a sentence for the operator"} with a status that tells

@@ -46,6 +46,7 @@ func newHandler(node Node, log *slog.Logger) *handler {
 	h.handle("POST /v1/nodes", h.addNodes)
 	h.handle("DELETE /v1/nodes/{hosts}", h.deleteNodes)
 	h.handle("GET /v1/events", h.events)
+	h.handle("POST /v1/checks/{name}/report", h.report)
 	h.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, r, Errorf(NotFound, "no request %s %s", r.Method, r.URL.Path))
 	})
@@ -77,7 +78,7 @@ func (h *handler) handle(pattern string, e endpoint, params ...string) {
 			h.fail(w, r, err)
 			return
 		}
-		if r.Method != http.MethodGet {
+		if _, quiet := answer.(routine); r.Method != http.MethodGet && !quiet {
 			h.log.Info("control request done", requestAttrs(r)...)
 		}
 		if answer != nil {
@@ -103,6 +104,10 @@ func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	writeJSON(w, status, failure{err.Error()})
 }
+
+// routine answers a change that happens all the time and is not worth a line of
+// the log.
+type routine struct{}
 
 func requestAttrs(r *http.Request) []any {
 	attrs := []any{"method", r.Method, "path", r.URL.Path}

@@ -74,6 +74,15 @@ func TestRequests(t *testing.T) {
 		{"DELETE", "/v1/records/web", "", 404, `no alias web`},
 		{"DELETE", "/v1/records", "", 404, `{"error":"no request DELETE /v1/records"}`},
 
+		{"POST", "/v1/checks/Web/report", `{"verdict":"good"}`, 200, `{}`},
+		{"POST", "/v1/checks/web/report", `{"verdict":"fine"}`, 400, `{"error":"verdict: \"fine\" is neither good nor bad"}`},
+		{"POST", "/v1/checks/web/report", `{}`, 400, `verdict: \"\" is neither`},
+		{"POST", "/v1/checks/web/report", ``, 400, `malformed body: it ends too early`},
+		{"POST", "/v1/checks/web/report", `{"verdict":true}`, 400, `verdict: unexpected JSON bool`},
+		{"POST", "/v1/checks/web/report", `{"verdict":"good","command":"/bin/sh"}`, 400, `unknown field \"command\"`},
+		{"POST", "/v1/checks/a%20b/report", `{"verdict":"good"}`, 400, `has a character that is not allowed`},
+		{"POST", "/v1/checks/web/report?x=1", `{"verdict":"good"}`, 400, `unknown parameter`},
+
 		{"GET", "/v1/nodes", "", 200, `{"nodes":[{"address":"10.0.0.55","own":false,"name":"server-02","status":"alive"`},
 		{"POST", "/v1/nodes", `{"hosts":["10.0.0.9","10.0.0.9:10870","fd00::1","[fd00::1]:10870","server-09","server-09:1"]}`, 200, `{}`},
 		{"POST", "/v1/nodes", `{"hosts":[]}`, 400, `{"error":"the list is empty"}`},

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -27,8 +28,9 @@ type fakeNode struct {
 	// before, if not nil, may refuse or delay any change.
 	before func(ctx context.Context, what string, args []string) error
 
-	mu    sync.Mutex // guards hosts
-	hosts []string   // joined and, with a minus, removed ones in order
+	mu      sync.Mutex // guards hosts and reports
+	hosts   []string   // joined and, with a minus, removed ones in order
+	reports []string   // NAME true or false
 }
 
 func newFakeNode(t testing.TB) *fakeNode {
@@ -104,6 +106,13 @@ func (n *fakeNode) AddNodes(ctx context.Context, hosts []string) error {
 func (n *fakeNode) DeleteNodes(ctx context.Context, hosts []string) error {
 	n.note("-", hosts)
 	return n.check(ctx, "remove", hosts)
+}
+
+func (n *fakeNode) Report(ctx context.Context, name string, good bool) error {
+	n.mu.Lock()
+	n.reports = append(n.reports, fmt.Sprintf("%s %v", name, good))
+	n.mu.Unlock()
+	return n.check(ctx, "report", []string{name})
 }
 
 func (n *fakeNode) note(sign string, hosts []string) {

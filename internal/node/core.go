@@ -52,6 +52,7 @@ type Core struct {
 	hooks   *action.Hooks
 	notices *action.Notices
 	health  []*failover.HealthDriver
+	pushes  pushes
 	duties  map[string]*failover.DutyDriver
 	removed chan struct{}
 	noted   chan struct{} // one slot: keep has something to write
@@ -102,6 +103,7 @@ func NewCore(cfg *config.Config, env Env) (*Core, error) {
 	if probe == nil {
 		probe = realProbe
 	}
+	probe = c.pushes.prober(probe)
 	shell := failover.Shell{Act: c.act, Log: c.log}
 	for _, h := range cfg.HealthChecks {
 		c.health = append(c.health, &failover.HealthDriver{

@@ -1,0 +1,59 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Push is a check that the application makes itself: it reports that it is
+// well, or that it is not, and is not well when it says nothing for too long.
+//
+// Its Probe waits for the next report until ctx ends. So whoever runs probes one
+// after the other, each as soon as the one before has ended and with the time
+// that the application has as its limit, counts each report as one verdict, and
+// each such time without one as a bad verdict.
+type Push struct {
+	// It holds nothing: a report that nobody waits for would be one of the
+	// past when somebody does.
+	reports chan bool
+}
+
+// NewPush makes a check that has had no report.
+func NewPush() *Push { return &Push{reports: make(chan bool)} }
+
+// Report hands over what the application says of itself. It returns nil when a
+// probe has taken it, and ctx's error when none did until ctx ended.
+func (p *Push) Report(ctx context.Context, good bool) error {
+	select {
+	case p.reports <- good:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Probe takes the next report.
+func (p *Push) Probe(ctx context.Context) error {
+	began := time.Now()
+	select {
+	case good := <-p.reports:
+		return verdict(good)
+	case <-ctx.Done():
+	}
+	// One that came in the same moment is no silence.
+	select {
+	case good := <-p.reports:
+		return verdict(good)
+	default:
+		return fmt.Errorf("no report for %v: %w", time.Since(began).Round(time.Millisecond), ctx.Err())
+	}
+}
+
+func verdict(good bool) error {
+	if !good {
+		return errors.New("the application reported that it is not well")
+	}
+	return nil
+}
