@@ -81,7 +81,6 @@ type Gossip struct {
 	cat      *catalog.Catalog
 	log      logger
 	ring     *memberlist.Keyring
-	timing   timing
 	peers    *peers
 	removals *removals
 	initial  []*initial
@@ -90,8 +89,9 @@ type Gossip struct {
 	port  atomic.Uint32
 	stay  atomic.Bool // no goodbye
 
-	mu      sync.Mutex // guards session
+	mu      sync.Mutex // guards all below
 	session *session
+	tuning  Tuning
 }
 
 // New checks the configuration. It starts nothing; Run does.
@@ -106,10 +106,10 @@ func New(cfg Config, cat *catalog.Catalog) (*Gossip, error) {
 		return nil, fmt.Errorf("gossip: %v cannot be a node's address; set host to an address of this machine", cfg.Self)
 	case cat.View().Self() != cfg.Self:
 		return nil, fmt.Errorf("gossip: the node is %v and its records those of %v", cfg.Self, cat.View().Self())
-	case cfg.Lifetime < 500*time.Millisecond || cfg.Lifetime > 300*time.Second:
-		return nil, fmt.Errorf("gossip: gossip-node-lifetime is %v, expected 0.5 s to 300 s", cfg.Lifetime)
-	case cfg.SendInterval <= 0 || cfg.ReceiveTimeout <= 0:
-		return nil, errors.New("gossip: gossip-send-interval and gossip-receive-timeout must be greater than 0")
+	}
+	tuning := Tuning{cfg.Lifetime, cfg.SendInterval, cfg.ReceiveTimeout}
+	if err := tuning.check(); err != nil {
+		return nil, err
 	}
 	if cfg.MaxRecords == 0 {
 		cfg.MaxRecords = 10_000
@@ -125,7 +125,7 @@ func New(cfg Config, cat *catalog.Catalog) (*Gossip, error) {
 	g := &Gossip{
 		cfg: cfg, cat: cat, ring: ring,
 		log:      logger{cfg.Log, new(throttle)},
-		timing:   timingFor(cfg.Lifetime, cfg.SendInterval),
+		tuning:   tuning,
 		peers:    new(peers),
 		removals: new(removals),
 		ready:    make(chan struct{}),
@@ -190,8 +190,8 @@ func (g *Gossip) Run(ctx context.Context) error {
 		transport, port = s, s.port()
 	}
 	g.port.Store(uint32(port))
-	link := guarded{transport, g.cfg.ReceiveTimeout}
-	if g.cfg.PingInit && !g.ping(ctx, link) {
+	link := lent{transport}
+	if g.cfg.PingInit && !g.ping(ctx, guarded{link, g.Tuning().ReceiveTimeout}) {
 		return transport.Shutdown()
 	}
 	s, err := g.open(link, port)
@@ -202,21 +202,21 @@ func (g *Gossip) Run(ctx context.Context) error {
 	close(g.ready)
 	g.log.Info("gossip started", "address", g.cfg.Self.String(), "port", port)
 	s.loop(ctx)
-	if err := g.close(s); err != nil {
+	if err := g.close(s, transport); err != nil {
 		return fmt.Errorf("gossip: closing port %d: %w", port, err)
 	}
 	return nil
 }
 
 // open starts memberlist.
-func (g *Gossip) open(link guarded, port uint16) (*session, error) {
-	d := newDelegate(g.cfg.Self, g.cat, g.removals, g.timing, g.log)
-	d.config = g.library(d, link, port)
-	list, err := memberlist.Create(d.config)
+func (g *Gossip) open(link Transport, port uint16) (*session, error) {
+	t := g.Tuning()
+	d, list, err := g.membership(link, port, t)
 	if err != nil {
 		return nil, err
 	}
 	s := newSession(g, d, list)
+	s.link, s.tuned = link, t
 	s.drain()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -224,8 +224,17 @@ func (g *Gossip) open(link guarded, port uint16) (*session, error) {
 	return s, nil
 }
 
+// membership makes a new member list, in which there is nobody yet but us.
+func (g *Gossip) membership(link Transport, port uint16, t Tuning) (*delegate, *memberlist.Memberlist, error) {
+	d := newDelegate(g.cfg.Self, g.cat, g.removals, timingFor(t.Lifetime, t.SendInterval), g.log)
+	d.config = g.library(d, guarded{link, t.ReceiveTimeout}, port)
+	d.config.TCPTimeout = t.ReceiveTimeout
+	list, err := memberlist.Create(d.config)
+	return d, list, err
+}
+
 // close ends memberlist and all that the session started.
-func (g *Gossip) close(s *session) error {
+func (g *Gossip) close(s *session, transport Transport) error {
 	g.mu.Lock()
 	g.session = nil
 	g.mu.Unlock()
@@ -233,7 +242,7 @@ func (g *Gossip) close(s *session) error {
 	if !g.stay.Load() {
 		s.goodbye()
 	}
-	err := s.list.Shutdown()
+	err := errors.Join(s.list.Load().Shutdown(), transport.Shutdown())
 	s.cancel()
 	// With the transport, all its dials and connections have ended, so none of
 	// these waits for long.
@@ -254,18 +263,17 @@ func (g *Gossip) library(d *delegate, t Transport, port uint16) *memberlist.Conf
 	c.GossipVerifyIncoming, c.GossipVerifyOutgoing = true, true
 	c.EnableCompression = false // the lengths of compressed secrets tell about them, and packets are small
 	c.UDPBufferSize = maxPacket
-	c.TCPTimeout = g.cfg.ReceiveTimeout
 	c.Logger = g.log.std()
 
-	c.ProbeInterval, c.ProbeTimeout = g.timing.probe, g.timing.probeTimeout
-	c.GossipInterval = g.timing.gossip
-	c.PushPullInterval = g.timing.pushPull
-	c.GossipToTheDeadTime = g.timing.toTheDead
+	c.ProbeInterval, c.ProbeTimeout = d.timing.probe, d.timing.probeTimeout
+	c.GossipInterval = d.timing.gossip
+	c.PushPullInterval = d.timing.pushPull
+	c.GossipToTheDeadTime = d.timing.toTheDead
 	c.AwarenessMaxMultiplier = awareness
 	c.RetransmitMult = retransmitMult
-	c.SuspicionMult = g.timing.suspicionMult(1)
+	c.SuspicionMult = d.timing.suspicionMult(1)
 	c.SuspicionMaxTimeoutMult = 1 // nobody's confirmation makes it shorter, and nobody's silence longer
-	c.DeadNodeReclaimTime = g.timing.silence
+	c.DeadNodeReclaimTime = d.timing.silence
 
 	c.Delegate, c.Events, c.Alive, c.Conflict = d, d, d, d
 	return c

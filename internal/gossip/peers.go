@@ -32,6 +32,9 @@ type peer struct {
 	// version of its set then.
 	left    bool
 	goodbye uint64
+	// doubted, if not zero, is when a member is lost that the member list,
+	// which is a new one, has not found again by then.
+	doubted time.Time
 }
 
 func (p *peers) get(o catalog.Owner) (peer, bool) {
@@ -70,15 +73,53 @@ func (p *peers) joined(at netip.AddrPort, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	q := p.entry(at.Addr())
-	q.at, q.member, q.seen, q.since, q.left = at, true, true, now, false
+	q.at, q.member, q.seen, q.since, q.left, q.doubted = at, true, true, now, false, time.Time{}
 }
 
 func (p *peers) lost(o catalog.Owner, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	q := p.entry(o)
-	q.member, q.seen, q.since = false, true, now
+	q.member, q.seen, q.since, q.doubted = false, true, now, time.Time{}
 	p.trim()
+}
+
+// doubt takes in that the member list was replaced: its members have until a
+// time to be found again.
+func (p *peers) doubt(until time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, q := range p.m {
+		if q.member {
+			q.doubted = until
+		}
+	}
+}
+
+// doubted tells whether there is a member that is doubted.
+func (p *peers) doubted() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, q := range p.m {
+		if !q.doubted.IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
+// overdue gives the members that were doubted until now, sorted.
+func (p *peers) overdue(now time.Time) []catalog.Owner {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []catalog.Owner
+	for o, q := range p.m {
+		if !q.doubted.IsZero() && !now.Before(q.doubted) {
+			all = append(all, o)
+		}
+	}
+	slices.SortFunc(all, catalog.Owner.Compare)
+	return all
 }
 
 func (p *peers) trim() {
@@ -154,14 +195,14 @@ func (p *peers) members() []catalog.Owner {
 	return all
 }
 
-// missing gives the nodes to look for: known, not members, and not gone with a
-// goodbye; in random order.
+// missing gives the nodes to look for: known, not members or doubted ones, and
+// not gone with a goodbye; in random order.
 func (p *peers) missing() []netip.AddrPort {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var all []netip.AddrPort
 	for _, q := range p.m {
-		if !q.member && !q.left {
+		if (!q.member || !q.doubted.IsZero()) && !q.left {
 			all = append(all, q.at)
 		}
 	}

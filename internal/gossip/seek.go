@@ -81,7 +81,7 @@ func (g *Gossip) resolve(ctx context.Context, i *initial) ([]netip.AddrPort, err
 	if i.addr.IsValid() {
 		return []netip.AddrPort{netip.AddrPortFrom(i.addr, port)}, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, g.cfg.ReceiveTimeout)
+	ctx, cancel := context.WithTimeout(ctx, g.Tuning().ReceiveTimeout)
 	defer cancel()
 	addrs, err := g.cfg.Resolve(ctx, i.host)
 	if err != nil {
@@ -146,7 +146,7 @@ func (k *seeker) outcome(what string, err error) bool {
 // seek tries some of the nodes that should be members and are not. It starts
 // jobs and returns; a node that hangs holds up no other.
 func (s *session) seek() {
-	if rand.Float64()*float64(len(s.g.peers.members())+1) > seekers {
+	if rand.Float64()*float64(len(s.g.peers.members())+1) > seekers && !s.g.peers.doubted() {
 		return
 	}
 	initials := s.g.initial
@@ -283,7 +283,7 @@ func (g *Gossip) pingAll(ctx context.Context, link guarded) (answered, others bo
 					continue
 				}
 				r.other = true
-				if knock(link, at, g.cfg.ReceiveTimeout) == nil {
+				if knock(link, at, g.Tuning().ReceiveTimeout) == nil {
 					r.answered = true
 					break
 				}

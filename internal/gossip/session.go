@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -19,9 +20,14 @@ import (
 // leaves to replica, peers and removals; here it is carried out.
 type session struct {
 	g       *Gossip
-	d       *delegate
-	list    *memberlist.Memberlist
 	replica *replica
+	link    Transport // lent to one member list after the other
+
+	// What retune replaces. The loop has all but list for itself.
+	d      *delegate
+	tuned  Tuning
+	doubts time.Time // when members are lost that the list has not found again; zero: there are none
+	list   atomic.Pointer[memberlist.Memberlist]
 
 	calls  chan func() // for the loop, from other goroutines
 	done   chan struct{}
@@ -46,13 +52,14 @@ const housekeeping = time.Minute
 
 func newSession(g *Gossip, d *delegate, list *memberlist.Memberlist) *session {
 	s := &session{
-		g: g, d: d, list: list,
+		g: g, d: d,
 		replica: newReplica(g.cfg.Self, g.cat, g.cfg.MaxRecords, g.peers, g.removals, g.log),
 		calls:   make(chan func()),
 		done:    make(chan struct{}),
 		sends:   jobs{limit: maxSends},
 		joins:   jobs{limit: maxJoins},
 	}
+	s.list.Store(list)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
@@ -67,11 +74,12 @@ func (s *session) drain() {
 	var pings sync.WaitGroup
 	self := s.node(s.g.cfg.Self)
 	at := &net.UDPAddr{IP: self.Addr, Port: int(self.Port)}
+	list := s.list.Load()
 	for range retransmitMult {
 		pings.Add(1)
 		if !s.joins.try(func() {
 			defer pings.Done()
-			_, _ = s.list.Ping(self.Name, at) // sending it is all that matters
+			_, _ = list.Ping(self.Name, at) // sending it is all that matters
 		}) {
 			pings.Done()
 		}
@@ -90,6 +98,9 @@ func (s *session) loop(ctx context.Context) {
 	seek, keep := now, now.Add(housekeeping)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	if err := s.retune(now); err != nil { // it was tuned while memberlist started
+		s.g.log.Error("gossip goes on as it was tuned before", "error", err)
+	}
 	for {
 		now = time.Now()
 		view := s.g.cat.View()
@@ -107,6 +118,10 @@ func (s *session) loop(ctx context.Context) {
 		next := seek
 		if keep.Before(next) {
 			next = keep
+		}
+		s.dismiss(now)
+		if !s.doubts.IsZero() && s.doubts.Before(next) {
+			next = s.doubts
 		}
 		if due := s.replica.wants.nextDue(); !due.IsZero() && due.Before(next) {
 			next = due
@@ -199,9 +214,9 @@ func (s *session) node(o catalog.Owner) *memberlist.Node {
 // send delivers a message by a connection of its own. When that fails, the
 // asker asks elsewhere.
 func (s *session) send(p parcel) {
-	to, b := s.node(p.to), p.msg.encode()
+	to, b, list := s.node(p.to), p.msg.encode(), s.list.Load()
 	s.sends.try(func() {
-		if err := s.list.SendReliable(to, b); err != nil {
+		if err := list.SendReliable(to, b); err != nil {
 			s.g.log.often(slog.LevelDebug, "send", "gossip: a message was not delivered", "to", to.Name, "error", err)
 		}
 	})
@@ -268,12 +283,12 @@ func (s *session) goodbye() {
 	b := message{via: s.g.cfg.Self, kind: kindGoodbye, held: []held{{owner: s.g.cfg.Self, version: version}}}.encode()
 	s.d.outbox.put("bye "+s.g.cfg.Self.String(), b)
 	for _, o := range members[:min(len(members), goodbyes)] {
-		if err := s.list.SendBestEffort(s.node(o), b); err != nil {
+		if err := s.list.Load().SendBestEffort(s.node(o), b); err != nil {
 			s.g.log.often(slog.LevelDebug, "goodbye", "gossip: a goodbye was not sent", "to", o.String(), "error", err)
 		}
 	}
-	sleepFor(context.Background(), min(s.g.timing.gossip, 100*time.Millisecond))
-	if err := s.list.Leave(leaving); err != nil {
+	sleepFor(context.Background(), min(s.d.timing.gossip, 100*time.Millisecond))
+	if err := s.list.Load().Leave(leaving); err != nil {
 		s.g.log.Debug("gossip: leaving", "error", err)
 	}
 }
@@ -303,7 +318,11 @@ func (s *session) contact(ctx context.Context, all []netip.AddrPort) error {
 
 // join makes a full exchange with a node.
 func (s *session) join(at netip.AddrPort) error {
-	_, err := s.list.Join([]string{at.String()})
+	var err error
+	for joined := (*memberlist.Memberlist)(nil); joined != s.list.Load(); { // again if it was replaced meanwhile
+		joined = s.list.Load()
+		_, err = joined.Join([]string{at.String()})
+	}
 	// memberlist wraps the one error in a list that prints on three lines.
 	var list interface{ WrappedErrors() []error }
 	if errors.As(err, &list) {

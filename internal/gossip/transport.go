@@ -55,3 +55,10 @@ func (c guardedConn) Write(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// lent is a transport that outlives the member list which uses it, so that
+// another one can take its place: memberlist shuts down what it was given.
+type lent struct{ Transport }
+
+// Shutdown leaves the transport as it is.
+func (lent) Shutdown() error { return nil }
