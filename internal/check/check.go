@@ -22,6 +22,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 
 	"murakumo/internal/check/expr"
 )
@@ -39,6 +40,10 @@ var calls = map[string]func(expr.Call) Probe{
 	"https_get":   httpsGet,
 	"mysql_check": mysqlCheck,
 	"tcp_check":   tcpCheck,
+
+	"memcached_check": memcachedCheck,
+
+	"redis_check": redisCheck,
 }
 
 // Compile gives the probe that runs a script. Its checks run one after the
@@ -50,10 +55,35 @@ func Compile(s *expr.Script) Probe {
 			if make == nil {
 				return fmt.Errorf("this program has no %s", c.Name)
 			}
-			return make(c)(ctx)
+			return without(c.Secrets(), make(c)(ctx))
 		})
 	}
 }
+
+// without takes the secrets out of what an error says: a server may repeat
+// whatever it was sent.
+func without(secrets []string, err error) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	for _, s := range secrets {
+		text = strings.ReplaceAll(text, s, "***")
+	}
+	if text == err.Error() {
+		return err
+	}
+	return masked{text, err}
+}
+
+// masked is an error in other words.
+type masked struct {
+	text string
+	error
+}
+
+func (m masked) Error() string { return m.text }
+func (m masked) Unwrap() error { return m.error }
 
 // dial connects. Names are looked up by Go's own resolver: the C library's
 // cannot be interrupted, and a dead name server would leave a thread behind

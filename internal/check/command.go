@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unicode"
 
 	"golang.org/x/sys/unix"
 )
@@ -99,13 +98,7 @@ func (h *head) Write(p []byte) (int, error) {
 // firstLine gives the first line that is not blank, fit for a log.
 func (h *head) firstLine() string {
 	for line := range strings.Lines(h.buf.String()) {
-		line = strings.Map(func(r rune) rune {
-			if unicode.IsControl(r) {
-				return ' '
-			}
-			return r
-		}, strings.ToValidUTF8(line, "?"))
-		if line = strings.TrimSpace(line); line != "" {
+		if line = printable(line); line != "" {
 			return line
 		}
 	}

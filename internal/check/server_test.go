@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -25,22 +26,38 @@ func loopback() string {
 }
 
 // startServer runs a real server in the foreground and returns when it says on
-// standard error that it is ready. It ends with the test. Whoever may not be
-// able to install the package may go without; root and CI may not.
+// standard error that it is ready. It ends with the test.
 func startServer(t *testing.T, ready, pkg, program string, args ...string) *exec.Cmd {
 	t.Helper()
-	bin := find(program)
-	if bin == "" {
-		missing := fmt.Sprintf("no %s; install the package %s", program, pkg)
-		if os.Getenv("CI") == "true" || os.Geteuid() == 0 {
-			t.Fatal(missing)
-		}
-		t.Skip(missing)
+	cmd := exec.Command(need(t, pkg, program), args...)
+	start(t, ready, cmd)
+	return cmd
+}
+
+// need gives the path of a program. Whoever may not be able to install the
+// package may go without; root and CI may not.
+func need(t *testing.T, pkg, program string) string {
+	t.Helper()
+	if path := find(program); path != "" {
+		return path
 	}
-	cmd := exec.Command(bin, args...)
+	missing := fmt.Sprintf("no %s; install the package %s", program, pkg)
+	if os.Getenv("CI") == "true" || os.Geteuid() == 0 {
+		t.Fatal(missing)
+	}
+	t.Skip(missing)
+	return ""
+}
+
+// start is startServer for a command that may run as another user.
+func start(t *testing.T, ready string, cmd *exec.Cmd) {
+	t.Helper()
+	program := filepath.Base(cmd.Path)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C"}
-	// Without a test there is no server.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL // without a test there is no server
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +90,6 @@ func startServer(t *testing.T, ready, pkg, program string, args ...string) *exec
 	case <-time.After(time.Minute):
 		t.Fatalf("%s does not get ready", program)
 	}
-	return cmd
 }
 
 // kill ends a server at once, as a crash does; a second time does nothing.

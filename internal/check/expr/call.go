@@ -33,10 +33,11 @@ func (c Call) Value(param string) any {
 	panic(fmt.Sprintf("expr: %s has no parameter %s", c.Name, param))
 }
 
-// Int gives an argument of type Port.
+// Int gives an argument of type Port, or of another one of integers that is not
+// nil.
 func (c Call) Int(param string) int { return c.Value(param).(int) }
 
-// Text gives an argument of type Text, Host or Path; nil is "".
+// Text gives an argument of type Text, Host, Path or Role; nil is "".
 func (c Call) Text(param string) string {
 	s, _ := c.Value(param).(string)
 	return s
@@ -59,6 +60,20 @@ func (c Call) Bool(param string) bool { return c.Value(param).(bool) }
 // parsed.
 func (c Call) Regexp(param string) *regexp.Regexp {
 	return regexp.MustCompile(c.Value(param).(string))
+}
+
+// Secrets gives the arguments that nobody may read in a log, without empty
+// ones.
+func (c Call) Secrets() []string {
+	var secrets []string
+	if c.sig != nil {
+		for i, p := range c.sig.Params {
+			if s, _ := c.args[i].(string); p.Secret && s != "" {
+				secrets = append(secrets, s)
+			}
+		}
+	}
+	return secrets
 }
 
 // String writes the call without parentheses, without arguments that only

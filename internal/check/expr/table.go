@@ -25,6 +25,9 @@ const (
 	Statuses                 // at least one HTTP status; interim ones (1xx) are never final
 	Bool                     // true or false
 	Regexp                   // a regular expression of RE2 that does not match everything
+
+	Role    // 'master' or 'replica'
+	Seconds // an integer 0…2592000, thirty days
 )
 
 // String describes the type as error messages and the manual do.
@@ -44,6 +47,10 @@ func (t Type) String() string {
 		return "true or false"
 	case Regexp:
 		return "a regular expression (RE2) in quotes"
+	case Role:
+		return "'master' or 'replica'"
+	case Seconds:
+		return "an integer of seconds 0…2592000"
 	}
 	return "a string in quotes"
 }
@@ -56,6 +63,12 @@ func (t Type) refuse(v any) string {
 			return ""
 		}
 	case int:
+		if t == Seconds {
+			if v < 0 || v > 30*24*60*60 {
+				return fmt.Sprintf("%d is out of range", v)
+			}
+			return ""
+		}
 		if t != Port && t != PortOrSocket {
 			break
 		}
@@ -89,6 +102,11 @@ func (t Type) refuse(v any) string {
 			return ""
 		case Regexp:
 			return refuseRegexp(v)
+		case Role:
+			if v != "master" && v != "replica" {
+				return "this string is another"
+			}
+			return ""
 		}
 	case []any:
 		if t != Statuses {
@@ -220,12 +238,22 @@ var signatures = []Signature{
 		{Name: "host", Type: Host, Default: localhost},
 		{Name: "insecure", Type: Bool, Default: false},
 	}},
+	{"memcached_check", []Param{
+		{Name: "port", Type: Port, Default: 11211},
+		{Name: "host", Type: Host, Default: localhost},
+	}},
 	{"mysql_check", []Param{
 		{Name: "user", Type: Text, Required: true},
 		{Name: "password", Type: Text, Secret: true},
 		{Name: "port_or_socket", Type: PortOrSocket, Default: 3306},
 		{Name: "host", Type: Host, Default: localhost},
 		{Name: "db", Type: Text},
+	}},
+	{"redis_check", []Param{
+		{Name: "port", Type: Port, Default: 6379},
+		{Name: "host", Type: Host, Default: localhost},
+		{Name: "password", Type: Text, Secret: true},
+		{Name: "role", Type: Role},
 	}},
 	{"tcp_check", []Param{
 		{Name: "port", Type: Port, Required: true},

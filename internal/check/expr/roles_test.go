@@ -1,0 +1,46 @@
+package expr
+
+import "testing"
+
+func TestRoleAndNoArguments(t *testing.T) {
+	for src, want := range map[string]string{
+		"memcached_check":                                     "memcached_check",
+		"memcached_check()":                                   "memcached_check",
+		"memcached_check # the default\nredis_check":          "memcached_check\nredis_check",
+		"memcached_check and not redis_check or tcp_check 80": "memcached_check and not redis_check or tcp_check 80",
+		// Nothing can be an argument here, so that && belongs to nobody.
+		"memcached_check && !redis_check || tcp_check(80)": "(memcached_check and not redis_check) or tcp_check 80",
+		"memcached_check &&\n(redis_check)":                "memcached_check and redis_check",
+		"not memcached_check":                              "not memcached_check",
+		"redis_check 6379, '127.0.0.1', nil, nil":          "redis_check",
+		"redis_check 6379, 'db', '', 'master'":             "redis_check 6379, 'db', '', 'master'",
+	} {
+		if got := mustParse(t, src).String(); got != want {
+			t.Errorf("Parse(%q) gives %q, want %q", src, got, want)
+		}
+	}
+	refuses(t, map[string]string{
+		"memcached_check 11211, 'a', 5":               "1:29 takes 0 to 2 arguments, got 3: memcached_check(port=11211, host='127.0.0.1')",
+		"memcached_check nil":                         "1:17 port: expected an integer 1…65535; got nil",
+		"memcached_check (80) && redis_check":         "1:22 would belong to the argument of memcached_check",
+		"memcached_check && redis_check 6379":         "1:20 after `&&` a check needs parentheses",
+		"redis_check\n  redis_check 1, 'h', nil, 'm'": "2:28 role: expected 'master' or 'replica' or nil; this string is another",
+		"redis_check 1, 'h', nil, true":               "1:26 got true",
+		"redis_check 1, 'h', 5":                       "1:21 password: expected a string in quotes or nil; got an integer",
+	})
+}
+
+func TestSecrets(t *testing.T) {
+	for src, want := range map[string]string{
+		"redis_check 6379, 'h', 'hunter2'": "hunter2",
+		"redis_check 6379, 'h', ''":        "",
+		"redis_check":                      "",
+		"mysql_check 'root', 'hunter2'":    "hunter2",
+		"tcp_check 80":                     "",
+	} {
+		got := mustParse(t, src).lines[0].(Call).Secrets()
+		if want == "" && len(got) > 0 || want != "" && (len(got) != 1 || got[0] != want) {
+			t.Errorf("%s: %q", src, got)
+		}
+	}
+}
