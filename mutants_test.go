@@ -134,6 +134,9 @@ var mutants = []struct {
 	{"a report of the past is no report of now",
 		"internal/check/push.go", "reports: make(chan bool)", "reports: make(chan bool, 10)",
 		"./internal/check", "TestPush"},
+	{"grpc_check is good for a service that serves, and for no other",
+		"internal/check/grpc.go", "if status != serving {", "if status > 3 {",
+		"./internal/check", "TestGRPC"},
 }
 
 func TestMutants(t *testing.T) {

@@ -35,6 +35,7 @@ type Probe func(ctx context.Context) error
 // calls has a maker of probes for each check of expr.Signatures; a test
 // compares the two.
 var calls = map[string]func(expr.Call) Probe{
+	"grpc_check":  grpcCheck,
 	"http_get":    httpGet,
 	"http_match":  httpMatch,
 	"https_get":   httpsGet,

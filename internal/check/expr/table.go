@@ -219,6 +219,11 @@ const localhost = "127.0.0.1"
 // signatures is the whole vocabulary, in the order of the names. The order of
 // the parameters and the defaults are those of the Ruby helpers.
 var signatures = []Signature{
+	{"grpc_check", []Param{
+		{Name: "service", Type: Text},
+		{Name: "port", Type: Port, Default: 50051},
+		{Name: "host", Type: Host, Default: localhost},
+	}},
 	{"http_get", []Param{
 		{Name: "path", Type: Path, Required: true},
 		{Name: "statuses", Type: Statuses, Default: []any{200}},

@@ -70,3 +70,22 @@ func TestBool(t *testing.T) {
 		"https_get '/', [200], 443, 'a', 'yes'": "1:33 got a string",
 	})
 }
+
+// The defaults of the checks that are not of the original.
+func TestDefaults(t *testing.T) {
+	for src, want := range map[string]string{
+		"grpc_check":                          "grpc_check(nil, 50051, '127.0.0.1')",
+		"grpc_check 'shop.Cart', 443, 'shop'": "grpc_check('shop.Cart', 443, 'shop')",
+	} {
+		c := mustParse(t, src).lines[0].(Call)
+		var args []string
+		for _, v := range c.args {
+			var b strings.Builder
+			writeValue(&b, v)
+			args = append(args, b.String())
+		}
+		if got := c.Name + "(" + strings.Join(args, ", ") + ")"; got != want {
+			t.Errorf("%s is %s, want %s", src, got, want)
+		}
+	}
+}
