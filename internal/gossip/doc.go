@@ -51,7 +51,11 @@
 //     That repairs whatever was lost.
 //
 // The sets of the dead are exchanged as well, with the age of their death: a
-// name stays ours on all nodes for a day, and then is forgotten by all.
+// name stays ours on all nodes for a day, and then is forgotten by all; or as
+// soon as an operator says so (forget.go).
+//
+// The timing can be changed while it runs (retune.go): memberlist is restarted
+// without a goodbye, over the same sockets.
 //
 // # Who does what
 //

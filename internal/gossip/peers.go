@@ -162,6 +162,19 @@ func (p *peers) published(o catalog.Owner, version uint64) {
 	}
 }
 
+// forget takes in that what a node published is forgotten. It is looked for all
+// the same: nobody knows whether it is gone for good.
+func (p *peers) forget(o catalog.Owner) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if q := p.m[o]; q != nil {
+		q.seen = false
+		if q.left {
+			delete(p.m, o)
+		}
+	}
+}
+
 // status is what the catalog shall say of a node, removals apart.
 func (q peer) status() catalog.Status {
 	switch {

@@ -19,7 +19,10 @@ const removalMemory = 24 * time.Hour
 // latest. It is safe for concurrent use, since memberlist asks it from its own
 // goroutines.
 type removals struct {
-	mu sync.Mutex
+	// forgets are those about what dead nodes have published.
+	forgets forgets
+
+	mu sync.Mutex // guards m
 	m  map[catalog.Owner]statement
 }
 

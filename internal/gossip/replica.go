@@ -73,6 +73,7 @@ func (r *replica) receive(b []byte, now time.Time) (e effects) {
 		return e
 	}
 	r.heedRemovals(&e, m.removals, now)
+	r.heedForgets(&e, m.forgets, now)
 	if m.via == r.self || r.removals.removed(m.via) {
 		return e // what a removed node pushes is not wanted; what it knows of removals is
 	}
@@ -122,7 +123,7 @@ const stepPause = time.Second
 
 // notice takes in that via has a set.
 func (r *replica) notice(h held, via catalog.Owner, now time.Time) {
-	if r.removals.removed(h.owner) || !r.lacks(h) {
+	if r.removals.removed(h.owner) || r.forgotten(h.owner, h.version) || !r.lacks(h) {
 		return
 	}
 	if version, ok := r.tooMany[h.owner]; ok && h.version <= version {
@@ -143,7 +144,7 @@ const almostForgotten = hiddenFor - 10*time.Minute
 // adopt takes over what another node knows of one that this one never saw: how
 // long it has been dead, so that its hidden set is forgotten in time.
 func (r *replica) adopt(h held, now time.Time) {
-	if h.owner == r.self || h.status == catalog.Alive || h.status == catalog.Unknown || h.age >= almostForgotten {
+	if h.owner == r.self || h.status == catalog.Alive || h.status == catalog.Unknown || h.age >= almostForgotten || r.forgotten(h.owner, h.version) {
 		return
 	}
 	if p, _ := r.peers.get(h.owner); p.seen {
@@ -165,7 +166,7 @@ func (r *replica) mergeSet(e *effects, b []byte, via catalog.Owner, now time.Tim
 		r.unreadable(err)
 		return
 	}
-	if r.removals.removed(s.Owner()) || !r.mayStep(s.Owner(), now) {
+	if r.removals.removed(s.Owner()) || r.forgotten(s.Owner(), s.Version()) || !r.mayStep(s.Owner(), now) {
 		return
 	}
 	r.merged(e, r.cat.Merge(s), s.Owner(), now, message{kind: kindContent, sets: [][]byte{b}})
@@ -197,7 +198,7 @@ func (r *replica) mergeDeltas(e *effects, all [][]byte, via catalog.Owner, now t
 
 func (r *replica) mergeChain(e *effects, chain []*catalog.Delta, raw [][]byte, via catalog.Owner, now time.Time) {
 	o := chain[0].Owner()
-	if r.removals.removed(o) || !r.mayStep(o, now) {
+	if r.removals.removed(o) || r.forgotten(o, chain[len(chain)-1].To()) || !r.mayStep(o, now) {
 		return
 	}
 	best := catalog.Stale
@@ -392,10 +393,10 @@ func (r *replica) own(now time.Time) (e effects) {
 	return e
 }
 
-// state gives the message of the periodic exchange: versions and removals, no
+// state gives the message of the periodic exchange: versions and statements, no
 // records. It may be called from any goroutine.
 func state(self catalog.Owner, v *catalog.View, r *removals, now time.Time) message {
-	m := message{via: self, kind: kindState, removals: r.all(now)}
+	m := message{via: self, kind: kindState, removals: r.all(now), forgets: r.forgets.all(now)}
 	for member := range v.Members() {
 		if member.Set == nil {
 			continue

@@ -82,7 +82,6 @@ func (s *session) dismiss(now time.Time) {
 	}
 	s.doubts = time.Time{}
 	for _, o := range s.g.peers.overdue(now) {
-		s.g.peers.lost(o, now)
-		s.settle(o, now)
+		s.lost(o, now)
 	}
 }

@@ -171,11 +171,21 @@ func (s *session) heedEvents() {
 	for _, e := range s.d.takeEvents() {
 		if e.joined {
 			s.g.peers.joined(e.at, e.when)
+			s.g.removals.forgets.met(e.at.Addr(), e.when)
 			s.replica.met(e.at.Addr(), e.when)
 		} else {
-			s.g.peers.lost(e.at.Addr(), e.when)
+			s.lost(e.at.Addr(), e.when)
 		}
 		s.settle(e.at.Addr(), e.when)
+	}
+}
+
+func (s *session) lost(o catalog.Owner, now time.Time) {
+	s.g.peers.lost(o, now)
+	s.settle(o, now)
+	// A peer may have found it dead sooner, where it was said to forget it.
+	if !s.g.removals.forgets.late(o, now, 2*s.tuned.Lifetime) {
+		s.carryOut(s.replica.forget(o), now)
 	}
 }
 
@@ -257,6 +267,7 @@ func (s *session) settle(o catalog.Owner, now time.Time) {
 }
 
 func (s *session) keepHouse(now time.Time) {
+	s.g.removals.forgets.expire(now)
 	for _, o := range s.g.removals.expire(now) {
 		s.settle(o, now)
 	}

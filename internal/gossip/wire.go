@@ -26,6 +26,7 @@ import (
 //	  Removal  removal = 6;
 //	  Held     goodbye = 7;         // owner leaves; version of its set
 //	  State    state = 8;           // the exchange
+//	  repeated Forget forget = 9;
 //	}
 //	message Held {
 //	  bytes   owner = 1;            // 4 or 16 octets
@@ -41,13 +42,20 @@ import (
 //	  uint64 age = 4;               // milliseconds since it was said
 //	  bytes  by = 5;                // the node where the operator said it
 //	}
+//	message Forget {
+//	  bytes  owner = 1;
+//	  uint64 version = 2;           // what it published up to this is to be forgotten
+//	  uint64 age = 3;               // milliseconds since it was said
+//	  bytes  by = 4;                // the node where the operator said it
+//	}
 //	message State {
 //	  repeated Held held = 1;
 //	  repeated Removal removal = 2;
+//	  repeated Forget forget = 3;
 //	}
 //
-// Fields of a later protocol in Held and State are skipped, in Removal kept and
-// passed on; catalog's documents see to theirs. A message of a later kind, or
+// Fields of a later protocol in Held and State are skipped, in Removal and
+// Forget kept and passed on; catalog's documents see to theirs. A message of a later kind, or
 // after another protocol number, is ignored as a whole: errLater.
 const protocol = 1
 
@@ -97,6 +105,7 @@ const (
 	kindRemoval  kind = 6
 	kindGoodbye  kind = 7
 	kindState    kind = 8
+	kindForget   kind = 9
 )
 
 // message is a decoded Message.
@@ -107,6 +116,7 @@ type message struct {
 	deltas   [][]byte // content; in the order of their versions
 	held     []held   // announce and goodbye: one; want, state
 	removals []removal
+	forgets  []forget
 }
 
 // encode gives the message as it travels.
@@ -129,6 +139,10 @@ func (m message) encode() []byte {
 		for _, r := range m.removals {
 			b = appendBytes(b, 6, appendRemoval(nil, r))
 		}
+	case kindForget:
+		for _, f := range m.forgets {
+			b = appendBytes(b, 9, appendForget(nil, f))
+		}
 	case kindState:
 		state := make([]byte, 0, 32*len(m.held))
 		for _, h := range m.held {
@@ -136,6 +150,9 @@ func (m message) encode() []byte {
 		}
 		for _, r := range m.removals {
 			state = appendBytes(state, 2, appendRemoval(nil, r))
+		}
+		for _, f := range m.forgets {
+			state = appendBytes(state, 3, appendForget(nil, f))
 		}
 		b = appendBytes(b, 8, state)
 	}
@@ -161,6 +178,16 @@ func appendRemoval(b []byte, r removal) []byte {
 		b = appendAddr(b, 5, r.by)
 	}
 	return append(b, r.unknown...)
+}
+
+func appendForget(b []byte, f forget) []byte {
+	b = appendAddr(b, 1, f.owner)
+	b = appendUint(b, 2, f.version)
+	b = appendUint(b, 3, uint64(f.age.Milliseconds()))
+	if f.by.IsValid() {
+		b = appendAddr(b, 4, f.by)
+	}
+	return append(b, f.unknown...)
 }
 
 func appendUint(b []byte, num protowire.Number, v uint64) []byte {
@@ -191,13 +218,13 @@ func decode(b []byte) (message, error) {
 		return m, fmt.Errorf("decoding a gossip message: protocol %d, expected %d", b[0], protocol)
 	}
 	var later protowire.Number
-	err := fields(b[1:], 8, func(n protowire.Number) bool { return n == 2 || n == 3 || n == 5 }, func(f field) error {
+	err := fields(b[1:], 9, func(n protowire.Number) bool { return n == 2 || n == 3 || n == 5 || n == 9 }, func(f field) error {
 		if f.num == 1 {
 			var err error
 			m.via, err = f.addr()
 			return err
 		}
-		if f.num > 8 {
+		if f.num > 9 {
 			later = f.num
 			return nil
 		}
@@ -213,7 +240,7 @@ func decode(b []byte) (message, error) {
 		if err != nil {
 			return err
 		}
-		if len(m.sets)+len(m.deltas)+len(m.held) >= maxEntries {
+		if len(m.sets)+len(m.deltas)+len(m.held)+len(m.forgets) >= maxEntries {
 			return errTooMany
 		}
 		return m.add(f.num, v)
@@ -253,29 +280,42 @@ func (m *message) add(num protowire.Number, v []byte) error {
 		m.removals = append(m.removals, r)
 	case 8:
 		return m.state(v)
+	case 9:
+		f, err := decodeForget(v)
+		if err != nil {
+			return err
+		}
+		m.forgets = append(m.forgets, f)
 	}
 	return nil
 }
 
 func (m *message) state(b []byte) error {
-	return fields(b, 2, func(n protowire.Number) bool { return n <= 2 }, func(f field) error {
-		if f.num > 2 {
+	return fields(b, 3, func(n protowire.Number) bool { return n <= 3 }, func(f field) error {
+		if f.num > 3 {
 			return nil
 		}
 		v, err := f.octets()
 		if err != nil {
 			return err
 		}
-		if len(m.held)+len(m.removals) >= maxEntries {
+		if len(m.held)+len(m.removals)+len(m.forgets) >= maxEntries {
 			return errTooMany
 		}
-		if f.num == 1 {
-			h, err := decodeHeld(v)
+		switch f.num {
+		case 1:
+			var h held
+			h, err = decodeHeld(v)
 			m.held = append(m.held, h)
-			return err
+		case 2:
+			var r removal
+			r, err = decodeRemoval(v)
+			m.removals = append(m.removals, r)
+		case 3:
+			var g forget
+			g, err = decodeForget(v)
+			m.forgets = append(m.forgets, g)
 		}
-		r, err := decodeRemoval(v)
-		m.removals = append(m.removals, r)
 		return err
 	})
 }
@@ -332,15 +372,45 @@ func decodeRemoval(b []byte) (removal, error) {
 	case err != nil:
 	case !r.target.IsValid():
 		err = errors.New("a removal has no target")
-	case len(unknown) > maxRemovalUnknown:
-		err = fmt.Errorf("a removal has %d octets of unknown fields: at most %d are allowed", len(unknown), maxRemovalUnknown)
+	case len(unknown) > maxUnknown:
+		err = fmt.Errorf("a removal has %d octets of unknown fields: at most %d are allowed", len(unknown), maxUnknown)
 	}
 	r.unknown = string(unknown)
 	return r, err
 }
 
-// maxRemovalUnknown keeps a removal within a packet.
-const maxRemovalUnknown = 512
+// maxUnknown keeps a removal or a Forget within a packet.
+const maxUnknown = 512
+
+func decodeForget(b []byte) (forget, error) {
+	var g forget
+	var unknown []byte
+	err := fields(b, 4, once, func(f field) error {
+		var err error
+		switch f.num {
+		case 1:
+			g.owner, err = f.addr()
+		case 2:
+			g.version, err = f.uint(math.MaxInt64)
+		case 3:
+			g.age, err = f.age()
+		case 4:
+			g.by, err = f.addr()
+		default:
+			unknown = append(unknown, f.raw...)
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+	case !g.owner.IsValid():
+		err = errors.New("what is to be forgotten has no owner")
+	case len(unknown) > maxUnknown:
+		err = fmt.Errorf("what is to be forgotten has %d octets of unknown fields: at most %d are allowed", len(unknown), maxUnknown)
+	}
+	g.unknown = string(unknown)
+	return g, err
+}
 
 func once(protowire.Number) bool { return false }
 

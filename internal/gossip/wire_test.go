@@ -28,7 +28,9 @@ func samples() []message {
 		{via: a, kind: kindGoodbye, held: []held{{owner: a, version: 9}}},
 		{via: a, kind: kindState,
 			held:     []held{{owner: b, version: 7, hash: 2, status: catalog.Dead, age: 3 * time.Second}},
-			removals: []removal{{target: b, counter: 3}, {target: a, counter: 1, removed: true}}},
+			removals: []removal{{target: b, counter: 3}, {target: a, counter: 1, removed: true}},
+			forgets:  []forget{{owner: a}, {owner: b, version: 3, age: time.Minute}}},
+		{via: a, kind: kindForget, forgets: []forget{{owner: b, version: 7, age: time.Hour, by: a}, {owner: a}}},
 		{via: a, kind: kindState},
 	}
 }
@@ -60,7 +62,8 @@ func TestWireRefuses(t *testing.T) {
 		{"protocol 2", append([]byte{2}, ok[1:]...), "later"},
 		{"cut off", ok[:len(ok)-1], "unexpected EOF"},
 		{"no kind", appendAddr([]byte{1}, 1, addr("10.0.0.1")), "says nothing"},
-		{"later kind", appendBytes(appendAddr([]byte{1}, 1, addr("10.0.0.1")), 9, []byte("x")), "later"},
+		{"later kind", appendBytes(appendAddr([]byte{1}, 1, addr("10.0.0.1")), 10, []byte("x")), "later"},
+		{"nobody to forget", appendBytes(appendAddr([]byte{1}, 1, addr("10.0.0.1")), 9, nil), "no owner"},
 		{"no sender", appendBytes([]byte{1}, 2, []byte("x")), "no sender"},
 		{"two kinds", appendBytes(message{via: addr("10.0.0.1"), kind: kindContent, sets: [][]byte{{1}}}.encode(), 4, appendHeld(nil, held{owner: addr("10.0.0.2")})), "exclude"},
 		{"descending", appendAddr(bytes.Clone(ok), 1, addr("10.0.0.1")), "field 1 after field 4"},
@@ -83,8 +86,12 @@ func TestWireRefuses(t *testing.T) {
 	}
 }
 
-// A removal of a later protocol keeps its fields on its way through this node.
-func TestWireRemovalKeepsUnknown(t *testing.T) {
+// A statement of a later protocol keeps its fields on its way through this node.
+func TestWireStatementsKeepUnknown(t *testing.T) {
+	g := forget{owner: addr("10.0.0.2"), version: 1, unknown: string(appendBytes(nil, 9, []byte("why")))}
+	if m, err := decode(message{via: addr("10.0.0.1"), kind: kindForget, forgets: []forget{g}}.encode()); err != nil || m.forgets[0] != g {
+		t.Errorf("got %+v, %v; want %+v", m.forgets, err, g)
+	}
 	r := removal{target: addr("10.0.0.2"), counter: 1, removed: true, unknown: string(appendBytes(nil, 9, []byte("why")))}
 	m, err := decode(message{via: addr("10.0.0.1"), kind: kindRemoval, removals: []removal{r}}.encode())
 	if err != nil {
