@@ -2,6 +2,9 @@ package gossip
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -18,6 +21,46 @@ type forget struct {
 	age     time.Duration
 	by      catalog.Owner // invalid: unknown
 	unknown string        // encoded fields of a later protocol
+}
+
+func appendForget(b []byte, f forget) []byte {
+	b = appendAddr(b, 1, f.owner)
+	b = appendUint(b, 2, f.version)
+	b = appendUint(b, 3, uint64(f.age.Milliseconds()))
+	if f.by.IsValid() {
+		b = appendAddr(b, 4, f.by)
+	}
+	return append(b, f.unknown...)
+}
+
+func decodeForget(b []byte) (forget, error) {
+	var g forget
+	var unknown []byte
+	err := fields(b, 4, once, func(f field) error {
+		var err error
+		switch f.num {
+		case 1:
+			g.owner, err = f.addr()
+		case 2:
+			g.version, err = f.uint(math.MaxInt64)
+		case 3:
+			g.age, err = f.age()
+		case 4:
+			g.by, err = f.addr()
+		default:
+			unknown = append(unknown, f.raw...)
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+	case !g.owner.IsValid():
+		err = errors.New("what is to be forgotten has no owner")
+	case len(unknown) > maxUnknown:
+		err = fmt.Errorf("what is to be forgotten has %d octets of unknown fields: at most %d are allowed", len(unknown), maxUnknown)
+	}
+	g.unknown = string(unknown)
+	return g, err
 }
 
 // forgets are these statements, for each owner the one with the highest version,

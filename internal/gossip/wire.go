@@ -180,16 +180,6 @@ func appendRemoval(b []byte, r removal) []byte {
 	return append(b, r.unknown...)
 }
 
-func appendForget(b []byte, f forget) []byte {
-	b = appendAddr(b, 1, f.owner)
-	b = appendUint(b, 2, f.version)
-	b = appendUint(b, 3, uint64(f.age.Milliseconds()))
-	if f.by.IsValid() {
-		b = appendAddr(b, 4, f.by)
-	}
-	return append(b, f.unknown...)
-}
-
 func appendUint(b []byte, num protowire.Number, v uint64) []byte {
 	if v == 0 {
 		return b
@@ -381,36 +371,6 @@ func decodeRemoval(b []byte) (removal, error) {
 
 // maxUnknown keeps a removal or a Forget within a packet.
 const maxUnknown = 512
-
-func decodeForget(b []byte) (forget, error) {
-	var g forget
-	var unknown []byte
-	err := fields(b, 4, once, func(f field) error {
-		var err error
-		switch f.num {
-		case 1:
-			g.owner, err = f.addr()
-		case 2:
-			g.version, err = f.uint(math.MaxInt64)
-		case 3:
-			g.age, err = f.age()
-		case 4:
-			g.by, err = f.addr()
-		default:
-			unknown = append(unknown, f.raw...)
-		}
-		return err
-	})
-	switch {
-	case err != nil:
-	case !g.owner.IsValid():
-		err = errors.New("what is to be forgotten has no owner")
-	case len(unknown) > maxUnknown:
-		err = fmt.Errorf("what is to be forgotten has %d octets of unknown fields: at most %d are allowed", len(unknown), maxUnknown)
-	}
-	g.unknown = string(unknown)
-	return g, err
-}
 
 func once(protowire.Number) bool { return false }
 
