@@ -58,7 +58,9 @@
 // STARTTLS, AUTH) is tried again, because an operator may mend it within the
 // hour and no mail was refused yet.
 //
-// STARTTLS is used when the server offers it. What is verified:
+// # TLS
+//
+// To a mail server STARTTLS is used when it is offered. What is verified:
 //
 //   - Without an account nothing is: whoever can sit between us and the server
 //     could as well strip the offer of STARTTLS, so a certificate that must
@@ -70,4 +72,15 @@
 //     STARTTLS only mechanisms that do not show the password are used
 //     (SCRAM-SHA-256, SCRAM-SHA-1, CRAM-MD5).
 //   - On loopback nobody is in between: nothing is verified and PLAIN is fine.
+//   - TLSRequired and TLSImplicit hand nothing over without TLS and verify it
+//     always, also on loopback. So does what TLS there is when Roots are given.
+//
+// A webhook by https is always verified. A redirect is not followed: it would
+// carry the secrets, and the news, to where nobody has sent them.
+//
+// # Webhooks
+//
+// The answer to a post: 2xx is a success. 408, 429 and 5xx are tried again, after
+// Retry-After if that is there; so is whatever gives no answer. The other 4xx,
+// 301 and 308 are final. No more of an answer than its head and 4 KiB is read.
 package action

@@ -8,20 +8,49 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"murakumo/internal/failover"
 )
 
 // logbook collects log lines, as the text handler writes them, without times.
 type logbook struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
+	mu     sync.Mutex
+	buf    bytes.Buffer
+	awaits chan struct{} // closed by the next line; nil when nobody waits
 }
 
 func (l *logbook) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.awaits != nil {
+		close(l.awaits)
+		l.awaits = nil
+	}
 	return l.buf.Write(p)
+}
+
+// await returns when n lines contain all the parts, and fails the test after a
+// minute without.
+func (l *logbook) await(t *testing.T, n int, parts ...string) {
+	t.Helper()
+	deadline := time.After(time.Minute)
+	for {
+		l.mu.Lock()
+		if l.awaits == nil {
+			l.awaits = make(chan struct{})
+		}
+		next := l.awaits
+		l.mu.Unlock()
+		if len(l.with(parts...)) >= n {
+			return
+		}
+		select {
+		case <-next:
+		case <-deadline:
+			t.Fatalf("waited a minute for %d lines with %q; the log:\n%s", n, parts, strings.Join(l.with(), "\n"))
+		}
+	}
 }
 
 // logger gives the logger that writes here.

@@ -2,6 +2,7 @@ package action
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -18,10 +19,25 @@ const (
 // DialFunc opens a connection, like the method of net.Dialer.
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
+// TLSMode is how a mail server is spoken to. What is verified in which mode is
+// said in doc.go.
+type TLSMode uint8
+
+// The modes.
+const (
+	TLSAuto     TLSMode = iota // STARTTLS when it is offered
+	TLSRequired                // STARTTLS, or no mail is handed over
+	TLSImplicit                // TLS from the first octet on (RFC 8314), mostly on port 465
+)
+
 // MailConfig says where mail goes and how.
 type MailConfig struct {
 	Host string
 	Port uint16 // 0 means 25
+	TLS  TLSMode
+	// Roots are who may sign the server's certificate; nil: the system's.
+	// Given, the certificate is verified wherever TLS is used.
+	Roots *x509.CertPool
 	// Helo is the name that we greet with, such as this node's.
 	Helo string
 	// Account and Password are for AUTH, which is used when Account is set.

@@ -3,7 +3,6 @@ package action
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -37,7 +36,6 @@ const (
 type smtpServer struct {
 	cfg    MailConfig
 	sender *netmail.Address
-	roots  *x509.CertPool // nil: the system's
 }
 
 // send is the Sender that speaks SMTP.
@@ -77,11 +75,19 @@ func (s *smtpServer) deliver(ctx context.Context, addr, recipient string, text *
 		}
 	}()
 
-	c, err := smtp.NewClient(conn, s.cfg.Host)
+	channel, loopback := net.Conn(conn), onLoopback(conn)
+	if s.cfg.TLS == TLSImplicit {
+		secure := tls.Client(conn, s.tlsConfig(loopback))
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return fmt.Errorf("TLS: %w", short(err))
+		}
+		channel = secure
+	}
+	c, err := smtp.NewClient(channel, s.cfg.Host)
 	if err != nil {
 		return fmt.Errorf("greeting: %w", short(err))
 	}
-	if err := s.greet(c, onLoopback(conn)); err != nil {
+	if err := s.greet(c, loopback); err != nil {
 		return err
 	}
 	err = s.hand(c, recipient, text)
@@ -100,22 +106,27 @@ func (s *smtpServer) greet(c *smtp.Client, loopback bool) error {
 	if err := c.Hello(s.cfg.Helo); err != nil {
 		return fmt.Errorf("EHLO: %w", short(err))
 	}
-	secret := false
-	if offered, _ := c.Extension("STARTTLS"); offered {
+	secret := s.cfg.TLS == TLSImplicit
+	offered, _ := c.Extension("STARTTLS")
+	switch {
+	case secret:
+	case offered:
 		if err := c.StartTLS(s.tlsConfig(loopback)); err != nil {
 			return fmt.Errorf("STARTTLS: %w", short(err))
 		}
 		secret = true
+	case s.cfg.TLS == TLSRequired:
+		return errors.New("STARTTLS is not offered, and tls is required")
 	}
 	if s.cfg.Account == "" {
 		return nil
 	}
-	_, offered := c.Extension("AUTH")
-	auth := s.mechanism(strings.Fields(offered), secret || loopback)
+	_, mechanisms := c.Extension("AUTH")
+	auth := s.mechanism(strings.Fields(mechanisms), secret || loopback)
 	if auth == nil {
-		return fmt.Errorf("AUTH: the server offers %q, STARTTLS in use: %t; "+
+		return fmt.Errorf("AUTH: the server offers %q, TLS in use: %t; "+
 			"no mechanism there keeps the password secret: turn on TLS there or send through a relay on this host",
-			offered, secret)
+			mechanisms, secret)
 	}
 	if err := c.Auth(auth); err != nil {
 		return fmt.Errorf("AUTH as %s: %w", s.cfg.Account, short(err))
@@ -123,32 +134,33 @@ func (s *smtpServer) greet(c *smtp.Client, loopback bool) error {
 	return nil
 }
 
-// tlsConfig verifies the server exactly when a password is to follow over a
-// network.
+// tlsConfig verifies the server where a password is to follow over a network,
+// and where the configuration asks for it.
 func (s *smtpServer) tlsConfig(loopback bool) *tls.Config {
-	if s.cfg.Account == "" || loopback {
+	if s.cfg.TLS == TLSAuto && s.cfg.Roots == nil && (s.cfg.Account == "" || loopback) {
 		// Any TLS is better than the plain text that would be sent instead,
 		// hence also the old versions.
 		return &tls.Config{ServerName: s.cfg.Host, InsecureSkipVerify: true, MinVersion: tls.VersionTLS10}
 	}
-	return &tls.Config{ServerName: s.cfg.Host, RootCAs: s.roots, MinVersion: tls.VersionTLS12}
+	return &tls.Config{ServerName: s.cfg.Host, RootCAs: s.cfg.Roots, MinVersion: tls.VersionTLS12}
 }
 
-// mechanism picks the best way to log in that the server offers; nil: none
-// will do. Those that show the password come last, and only where nobody else
-// can read it.
+// mechanism picks the way to log in among those that the server offers; nil:
+// none will do. Where nobody else can read it, the password is shown: every
+// server can check that, while many offer the others by default and have
+// nothing to check them with, such as Cyrus SASL over PAM.
 func (s *smtpServer) mechanism(offered []string, secret bool) smtp.Auth {
 	account, password := s.cfg.Account, s.cfg.Password
 	has := func(name string) bool { return slices.Contains(offered, name) }
 	switch {
-	case has("SCRAM-SHA-256"):
-		return smtp.ScramSHA256Auth(account, password)
-	case has("SCRAM-SHA-1"):
-		return smtp.ScramSHA1Auth(account, password)
 	case secret && has("PLAIN"):
 		return smtp.PlainAuth("", account, password, s.cfg.Host, true)
 	case secret && has("LOGIN"):
 		return smtp.LoginAuth(account, password, s.cfg.Host, true)
+	case has("SCRAM-SHA-256"):
+		return smtp.ScramSHA256Auth(account, password)
+	case has("SCRAM-SHA-1"):
+		return smtp.ScramSHA1Auth(account, password)
 	case has("CRAM-MD5"):
 		return smtp.CRAMMD5Auth(account, password)
 	}

@@ -297,7 +297,7 @@ func TestSMTPSecurity(t *testing.T) {
 		{name: "account and an unknown certificate", tls: true, auth: "PLAIN", account: true, remote: true,
 			want: "STARTTLS: tls: failed to verify certificate"},
 		{name: "account without TLS", auth: "PLAIN LOGIN", account: true, remote: true,
-			want: `AUTH: the server offers "PLAIN LOGIN", STARTTLS in use: false`},
+			want: `AUTH: the server offers "PLAIN LOGIN", TLS in use: false`},
 		{name: "account without AUTH", tls: true, account: true, remote: true, trusted: true,
 			want: `AUTH: the server offers ""`},
 	} {
@@ -317,7 +317,7 @@ func TestSMTPSecurity(t *testing.T) {
 				remotely(s)
 			}
 			if tc.trusted {
-				s.roots = pool
+				s.cfg.Roots = pool
 			}
 			err := s.send(t.Context(), notice(t, ops))
 			if tc.want != "" {
