@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -103,7 +104,7 @@ func TestHealthDriver(t *testing.T) {
 		var mu sync.Mutex
 		var published []Health
 		broken := false
-		d := HealthDriver{
+		d := NewHealthDriver(HealthDriver{
 			Name: "web", Addr: self, Rule: HealthRule{Interval: 5 * time.Second, Timeout: time.Second, Rise: 2, Fall: 2},
 			Probe: func(context.Context) error {
 				mu.Lock()
@@ -115,7 +116,7 @@ func TestHealthDriver(t *testing.T) {
 			},
 			Publish: func(h Health) { mu.Lock(); defer mu.Unlock(); published = append(published, h) },
 			Shell:   r.shell(),
-		}
+		})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- d.Run(ctx) }()
@@ -156,29 +157,25 @@ func TestHealthDriver(t *testing.T) {
 func TestProbeThatIgnoresItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r recorder
-		var mu sync.Mutex
-		started, stuck := 0, make(chan struct{})
-		d := HealthDriver{
+		var started atomic.Int32
+		stuck := make(chan struct{})
+		d := NewHealthDriver(HealthDriver{
 			Name: "web", Addr: self, Rule: HealthRule{Interval: 2 * time.Second, Timeout: time.Second, Rise: 1, Fall: 2, Init: Healthy},
 			Probe: func(context.Context) error {
-				mu.Lock()
-				started++
-				first := started == 1
-				mu.Unlock()
-				if first {
+				if started.Add(1) == 1 {
 					<-stuck
 				}
 				return nil
 			},
 			Publish: func(Health) {}, Shell: r.shell(),
-		}
+		})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- d.Run(ctx) }()
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
-		if got := r.acts(); started != 1 || len(got) != 1 || got[0].Status != "unhealthy" {
-			t.Fatalf("%d probes, transitions %+v", started, got)
+		if got := r.acts(); started.Load() != 1 || len(got) != 1 || got[0].Status != "unhealthy" {
+			t.Fatalf("%d probes, transitions %+v", started.Load(), got)
 		}
 		close(stuck) // its nil is two verdicts late
 		synctest.Wait()
@@ -187,8 +184,8 @@ func TestProbeThatIgnoresItsContext(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if got := r.acts(); started != 2 || len(got) != 2 || got[1].Status != "healthy" {
-			t.Fatalf("%d probes, transitions %+v", started, got)
+		if got := r.acts(); started.Load() != 2 || len(got) != 2 || got[1].Status != "healthy" {
+			t.Fatalf("%d probes, transitions %+v", started.Load(), got)
 		}
 		cancel()
 		<-done
