@@ -75,6 +75,21 @@ func newForwarder(addrs []netip.AddrPort, log *slog.Logger, spawn func(func())) 
 	return f
 }
 
+// adopt takes what another forwarder knows of the resolvers that both have; nil
+// for none.
+func (f *forwarder) adopt(other *forwarder) {
+	if other == nil {
+		return
+	}
+	for i, r := range f.resolvers {
+		for _, known := range other.resolvers {
+			if known.addr == r.addr {
+				f.resolvers[i] = known
+			}
+		}
+	}
+}
+
 // resolve asks for q, or waits for who is asking already. It returns within
 // the total time, or when ctx is done; nil when no resolver answered. The
 // message is shared: it must not be changed.

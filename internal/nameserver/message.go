@@ -35,6 +35,8 @@ type query struct {
 	question dns.Question
 	from     netip.AddrPort
 	upstream Upstream
+	// forwarder is the one of the rules that it is answered by.
+	forwarder *forwarder
 }
 
 // verdict is what came of a packet: a reply, or a question for the resolvers,
@@ -76,11 +78,13 @@ func (s *Server) handle(raw, buf []byte, from netip.AddrPort, tcp bool) verdict 
 	if tcp {
 		q.limit = dns.MaxMsgSize
 	}
+	now := s.policy.Load()
+	q.forwarder = now.forwarder
 	// Whether this client may recurse also decides about RA in every reply.
 	switch {
-	case s.forwarder == nil:
+	case q.forwarder == nil:
 		q.upstream = NoUpstream
-	case s.rules.mayRecurse(from.Addr()):
+	case now.rules.mayRecurse(from.Addr()):
 		q.upstream = MayForward
 	default:
 		q.upstream = NotForYou
@@ -96,7 +100,7 @@ func (s *Server) handle(raw, buf []byte, from netip.AddrPort, tcp bool) verdict 
 	if up == MayForward && !q.rd {
 		up = NotForYou
 	}
-	r := Answer(s.view(), &s.rules, globalRand{}, q.question, up)
+	r := Answer(s.view(), &now.rules, globalRand{}, q.question, up)
 	if r.Forward {
 		return verdict{forward: q}
 	}

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -39,12 +40,13 @@ type Config struct {
 
 // Server is the DNS server of a node. Make it with New, then Listen, then Run.
 type Server struct {
-	rules     Rules
-	bind      []netip.Addr
-	port      uint16
-	view      func() *catalog.View
-	log       *slog.Logger
-	forwarder *forwarder // nil without resolvers
+	bind []netip.Addr
+	port uint16
+	view func() *catalog.View
+	log  *slog.Logger
+	// policy is replaced whole: a query is dealt with by the one that was there
+	// when it came, and waits for nothing.
+	policy atomic.Pointer[policy]
 
 	sockets []socket
 	waiting chan struct{} // one for each question that waits for resolvers
@@ -57,17 +59,35 @@ type Server struct {
 	malformed, crowded, overfull, broken throttle
 }
 
+// policy is what can change while the server runs.
+type policy struct {
+	rules     Rules
+	forwarder *forwarder // nil without resolvers
+}
+
 // New makes a server that answers from the view it is given at the time of
 // each question. view is called from many goroutines and must not block.
 func New(cfg Config, view func() *catalog.View) *Server {
 	s := &Server{
-		rules: cfg.Rules, bind: cfg.Bind, port: cfg.Port, view: view, log: cfg.Log,
+		bind: cfg.Bind, port: cfg.Port, view: view, log: cfg.Log,
 		waiting: make(chan struct{}, maxWaiting), conns: make(chan struct{}, maxConns), idle: tcpIdle,
 	}
-	if len(cfg.Resolvers) > 0 {
-		s.forwarder = newForwarder(cfg.Resolvers, cfg.Log, s.wg.Go)
-	}
+	s.policy.Store(new(policy))
+	s.Change(cfg.Rules, cfg.Resolvers)
 	return s
+}
+
+// Change makes the server answer by other rules and ask other resolvers, from
+// the next query on. What is being asked already goes on as it began; a resolver
+// that stays is still known to have failed. It is not for many goroutines at
+// once.
+func (s *Server) Change(rules Rules, resolvers []netip.AddrPort) {
+	next := &policy{rules: rules}
+	if len(resolvers) > 0 {
+		next.forwarder = newForwarder(resolvers, s.log, s.wg.Go)
+		next.forwarder.adopt(s.policy.Load().forwarder)
+	}
+	s.policy.Store(next)
 }
 
 // Run answers until ctx is done, then closes the sockets and returns nil when
@@ -119,7 +139,7 @@ func (s *Server) forward(ctx context.Context, q *query, write func([]byte)) {
 	}
 	s.wg.Go(func() {
 		defer func() { <-s.waiting }()
-		write(q.pack(nil, q.relay(s.forwarder.resolve(ctx, q))))
+		write(q.pack(nil, q.relay(q.forwarder.resolve(ctx, q))))
 	})
 }
 
