@@ -39,6 +39,7 @@ type Config struct {
 	NegativeTTL    time.Duration
 	AllowRecursion []netip.Prefix // nil: loopback, private and link-local
 	WorkingDir     string
+	OnStop         OnStop
 	Log            Log
 	Gossip         Gossip
 	Names, Addrs   Filter
@@ -51,6 +52,24 @@ type Config struct {
 	// Warnings are what the operator should mend but the daemon can live
 	// with: a weak secret, a file that others may read. Each has its place.
 	Warnings []string
+}
+
+// OnStop is what becomes of the duties of a daemon that is told to stop.
+type OnStop uint8
+
+// Release hands them over, with hooks and a goodbye. Keep leaves everything as
+// it is, for a run that is back soon.
+const (
+	Release OnStop = iota
+	Keep
+)
+
+// String gives the word that the file has for it.
+func (s OnStop) String() string {
+	if s == Keep {
+		return "keep"
+	}
+	return "release"
 }
 
 // Host is the node itself; Addrs[0] is its identity in the cluster.

@@ -32,6 +32,11 @@ var topKeys = []key[Config]{
 	{"negative-ttl", (*loader).negativeTTL},
 	{"allow-recursion", (*loader).allowRecursion},
 	{"working-dir", func(l *loader, v value, c *Config) { l.path(v, &c.WorkingDir) }},
+	{"on-stop", func(l *loader, v value, c *Config) {
+		if i := l.choice(v, Release.String(), Keep.String()); i >= 0 {
+			c.OnStop = OnStop(i)
+		}
+	}},
 	{"log-path", func(l *loader, v value, c *Config) { l.path(v, &c.Log.Path) }},
 	{"log-level", (*loader).logLevel},
 	{"log-format", (*loader).logFormat},

@@ -30,6 +30,7 @@ var keyCases = map[string]struct {
 	"negative-ttl":           {"0", "NegativeTTL = 0s", "86401", "0…86400", "soon"},
 	"allow-recursion":        {"10.0.0.0/8, 192.0.2.1", "AllowRecursion[1] = 192.0.2.1/32", "10.0.0.0/33", "a prefix", "{a: b}"},
 	"working-dir":            {"/srv/m", `WorkingDir = "/srv/m"`, "", "", "var"},
+	"on-stop":                {"keep", `OnStop = keep`, "", "", "stay"},
 	"log-path":               {"/var/log/m.json", "Log.JSON = true", "", "", "[a]"},
 	"log-level":              {"FATAL", "Log.Level = ERROR+4", "", "", "loud"},
 	"log-format":             {"json", "Log.JSON = true", "", "", "xml"},

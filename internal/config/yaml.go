@@ -94,6 +94,7 @@ var topForms = map[string]form[Config]{
 		return listOf(c.AllowRecursion, textOf)
 	},
 	"working-dir":            func(c *Config) *node { return text(c.WorkingDir) },
+	"on-stop":                func(c *Config) *node { return text(c.OnStop.String()) },
 	"log-path":               func(c *Config) *node { return optional(c.Log.Path) },
 	"log-level":              func(c *Config) *node { return text(LevelName(c.Log.Level)) },
 	"log-format":             func(c *Config) *node { return text(map[bool]string{false: "text", true: "json"}[c.Log.JSON]) },

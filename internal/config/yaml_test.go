@@ -321,6 +321,7 @@ max-ip-num: 8
 domain-owned: false
 negative-ttl: 5
 working-dir: /var
+on-stop: release
 log-level: info
 log-format: text
 gossip-port: 10870
