@@ -83,7 +83,9 @@ type Gossip struct {
 	ring     *memberlist.Keyring
 	peers    *peers
 	removals *removals
-	initial  []*initial
+	// What Prepare's change replaces.
+	initial    atomic.Pointer[[]*initial]
+	maxRecords atomic.Int64
 
 	ready chan struct{}
 	port  atomic.Uint32
@@ -135,13 +137,12 @@ func New(cfg Config, cat *catalog.Catalog) (*Gossip, error) {
 			g.peers.learn(netip.AddrPortFrom(a, at.Port()))
 		}
 	}
-	for _, text := range cfg.Peers {
-		i, err := parseInitial(text)
-		if err != nil {
-			return nil, err
-		}
-		g.initial = append(g.initial, i)
+	initial, err := g.parsePeers(cfg.Peers)
+	if err != nil {
+		return nil, err
 	}
+	g.initial.Store(&initial)
+	g.maxRecords.Store(int64(cfg.MaxRecords))
 	return g, nil
 }
 

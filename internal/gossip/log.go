@@ -82,11 +82,15 @@ const maxLine = 400
 
 func (w libraryLines) Write(p []byte) (int, error) {
 	level, text := splitLine(string(p))
+	kind := kindOf(text)
 	var args []any
 	if strings.Contains(text, "no installed keys could decrypt") {
-		args = []any{"hint", "the peer uses another auth-key, or is no murakumo of this cluster"}
+		// One kind for packets and streams: who missed a change of the key hears
+		// both from every peer.
+		kind = "auth-key"
+		args = []any{"hint", "the peer uses an auth-key that this node has not, or is no murakumo of this cluster"}
 	}
-	w.l.often(level, kindOf(text), text, args...)
+	w.l.often(level, kind, text, args...)
 	return len(p), nil
 }
 

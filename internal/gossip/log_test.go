@@ -46,7 +46,7 @@ func TestLibraryLinesOncePerSecondAndKind(t *testing.T) {
 		std.Printf("[DEBUG] memberlist: not enabled")
 		got := lines()
 		if len(got) != 2 || !strings.Contains(got[0], "level=ERROR") || !strings.Contains(got[0], "from=10.0.0.0") ||
-			!strings.Contains(got[0], "another auth-key") || !strings.Contains(got[1], "something else") {
+			!strings.Contains(got[0], "an auth-key that this node has not") || !strings.Contains(got[1], "something else") {
 			t.Errorf("got %q", got)
 		}
 		time.Sleep(time.Second - 1)

@@ -15,7 +15,7 @@ import (
 type replica struct {
 	self     catalog.Owner
 	cat      *catalog.Catalog
-	max      int // records per owner
+	max      func() int // records per owner
 	removals *removals
 	peers    *peers
 	log      logger
@@ -52,7 +52,7 @@ type parcel struct {
 	msg message
 }
 
-func newReplica(self catalog.Owner, cat *catalog.Catalog, max int, p *peers, r *removals, log logger) *replica {
+func newReplica(self catalog.Owner, cat *catalog.Catalog, max func() int, p *peers, r *removals, log logger) *replica {
 	return &replica{
 		self: self, cat: cat, max: max, removals: r, peers: p, log: log,
 		wants:   make(wants),
@@ -161,7 +161,7 @@ func (r *replica) adopt(h held, now time.Time) {
 }
 
 func (r *replica) mergeSet(e *effects, b []byte, via catalog.Owner, now time.Time) {
-	s, err := catalog.DecodeSet(b, r.max)
+	s, err := catalog.DecodeSet(b, r.max())
 	if err != nil {
 		r.unreadable(err)
 		return
@@ -176,7 +176,7 @@ func (r *replica) mergeSet(e *effects, b []byte, via catalog.Owner, now time.Tim
 func (r *replica) mergeDeltas(e *effects, all [][]byte, via catalog.Owner, now time.Time) {
 	// A reply to a question may hold chains of several owners.
 	for len(all) > 0 {
-		first, err := catalog.DecodeDelta(all[0], r.max)
+		first, err := catalog.DecodeDelta(all[0], r.max())
 		if err != nil {
 			r.unreadable(err)
 			all = all[1:]
@@ -184,7 +184,7 @@ func (r *replica) mergeDeltas(e *effects, all [][]byte, via catalog.Owner, now t
 		}
 		chain, n := []*catalog.Delta{first}, 1
 		for n < len(all) {
-			d, err := catalog.DecodeDelta(all[n], r.max)
+			d, err := catalog.DecodeDelta(all[n], r.max())
 			if err != nil || d.Owner() != first.Owner() {
 				break
 			}

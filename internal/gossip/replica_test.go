@@ -38,7 +38,7 @@ func newBench() *bench {
 	for _, a := range []netip.Addr{there, third} {
 		p.joined(netip.AddrPortFrom(a, 10870), b.now)
 	}
-	b.replica = newReplica(here, catalog.New(catalog.Options{Self: here}), 100, p, new(removals), log)
+	b.replica = newReplica(here, catalog.New(catalog.Options{Self: here}), func() int { return 100 }, p, new(removals), log)
 	return b
 }
 

@@ -149,7 +149,7 @@ func (s *session) seek() {
 	if rand.Float64()*float64(len(s.g.peers.members())+1) > seekers && !s.g.peers.doubted() {
 		return
 	}
-	initials := s.g.initial
+	initials := *s.g.initial.Load()
 	tried := 0
 	for range initials {
 		i := initials[s.seeker.turn%len(initials)]
@@ -266,10 +266,11 @@ func (g *Gossip) ping(ctx context.Context, link guarded) bool {
 // this node itself.
 func (g *Gossip) pingAll(ctx context.Context, link guarded) (answered, others bool) {
 	type result struct{ answered, other bool }
-	results := make(chan result, len(g.initial))
+	initials := *g.initial.Load()
+	results := make(chan result, len(initials))
 	var wg sync.WaitGroup
-	for _, n := range rand.Perm(len(g.initial)) {
-		i := g.initial[n]
+	for _, n := range rand.Perm(len(initials)) {
+		i := initials[n]
 		wg.Go(func() {
 			all, err := g.resolve(ctx, i)
 			if err != nil {

@@ -53,7 +53,7 @@ const housekeeping = time.Minute
 func newSession(g *Gossip, d *delegate, list *memberlist.Memberlist) *session {
 	s := &session{
 		g: g, d: d,
-		replica: newReplica(g.cfg.Self, g.cat, g.cfg.MaxRecords, g.peers, g.removals, g.log),
+		replica: newReplica(g.cfg.Self, g.cat, func() int { return int(g.maxRecords.Load()) }, g.peers, g.removals, g.log),
 		calls:   make(chan func()),
 		done:    make(chan struct{}),
 		sends:   jobs{limit: maxSends},
