@@ -98,19 +98,29 @@ func (d *DutyDriver) Change(rule DutyRule) {
 }
 
 // HookFailed tells that the hook of a transition to active ended without
-// success. It does not block.
-func (d *DutyDriver) HookFailed(number uint64) {
+// success. It does not block. It is false when the driver has ended, and so may
+// have remembered that hook as one that did what it should.
+func (d *DutyDriver) HookFailed(number uint64) bool {
 	select {
 	case d.failures <- number:
 	default:
 		d.Log.Error("too many failed hooks at once: "+d.Name, "transition", number)
 	}
+	select {
+	case <-d.done:
+		return false
+	default:
+		return true
+	}
 }
 
 // Run makes rounds until ctx is done and then returns nil. It may be called once.
 func (d *DutyDriver) Run(ctx context.Context) error {
-	defer close(d.done)
-	rule := d.Rule
+	rule, state := d.Rule, DutyState{}
+	defer func() {
+		close(d.done)
+		d.heed(state)
+	}()
 	for ready := d.Ready == nil; !ready; {
 		select {
 		case <-ctx.Done():
@@ -125,7 +135,7 @@ func (d *DutyDriver) Run(ctx context.Context) error {
 			ready = true
 		}
 	}
-	state := d.first(rule)
+	state = d.first(rule)
 	// A timer and not a ticker, so that the first round comes after the start
 	// delay; it is set again from the time it was due, and does not drift.
 	last, wait := time.Now(), rule.StartDelay
@@ -169,6 +179,21 @@ func (d *DutyDriver) Run(ctx context.Context) error {
 				<-ctx.Done()
 				return nil
 			}
+		}
+	}
+}
+
+// heed remembers failures that were told too late for a step.
+func (d *DutyDriver) heed(s DutyState) {
+	for {
+		select {
+		case number := <-d.failures:
+			if number == s.Activated {
+				s = s.uncover()
+				d.Remember(Memory{s.Number, s.Activated, s.covered()})
+			}
+		default:
+			return
 		}
 	}
 }

@@ -37,21 +37,28 @@ func New(cfg *config.Config, env Env, version string) (*Node, error) {
 	}
 	n := &Node{Core: core, version: version, socket: socket}
 	n.dns = nameserver.New(nameserver.Config{
-		Bind: cfg.Bind, Port: cfg.Port, Resolvers: cfg.Resolvers, Log: env.Log,
-		Rules: nameserver.Rules{
-			Domain: cfg.Domain, DomainOwned: cfg.DomainOwned,
-			MaxAnswers:     cfg.MaxIPNum,
-			NegativeTTL:    uint32(min(math.MaxInt32, cfg.NegativeTTL/time.Second)),
-			Names:          cfg.Names.Match,
-			Addrs:          func(a netip.Addr) bool { return cfg.Addrs.Match(a.String()) },
-			AllowRecursion: cfg.AllowRecursion,
-		},
+		Bind: cfg.Bind, Port: cfg.Port, Resolvers: cfg.Resolvers, Log: env.Log, Rules: rules(cfg),
 	}, core.View)
+	core.parts = append(core.parts, func(_, next *config.Config) (commit, undo func(), err error) {
+		return func() { n.dns.Change(rules(next), next.Resolvers) }, nil, nil
+	})
 	if err := n.dns.Listen(); err != nil {
 		socket.Close()
 		return nil, fmt.Errorf("cannot serve DNS: %w", err)
 	}
 	return n, nil
+}
+
+// rules are those of the configuration for answers.
+func rules(cfg *config.Config) nameserver.Rules {
+	return nameserver.Rules{
+		Domain: cfg.Domain, DomainOwned: cfg.DomainOwned,
+		MaxAnswers:     cfg.MaxIPNum,
+		NegativeTTL:    uint32(min(math.MaxInt32, cfg.NegativeTTL/time.Second)),
+		Names:          cfg.Names.Match,
+		Addrs:          func(a netip.Addr) bool { return cfg.Addrs.Match(a.String()) },
+		AllowRecursion: cfg.AllowRecursion,
+	}
 }
 
 // Close gives back the sockets of a node that will not be run.

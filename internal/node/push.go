@@ -54,10 +54,8 @@ func (c *Core) Report(ctx context.Context, name string, good bool) error {
 		}
 		return nil
 	}
-	for _, h := range c.cfg.HealthChecks {
-		if h.Name == name {
-			return control.Errorf(control.Conflict, "the health check of %s asks by itself and takes no reports; for reports the file has ttl in place of its script or command", name)
-		}
+	if c.checks.hasHealth(name) {
+		return control.Errorf(control.Conflict, "the health check of %s asks by itself and takes no reports; for reports the file has ttl in place of its script or command", name)
 	}
 	return control.Errorf(control.NotFound, "no health check of %s on this node", name)
 }

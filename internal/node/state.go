@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"murakumo/internal/failover"
 )
@@ -29,6 +30,7 @@ type state struct {
 	data    stateData
 	dirty   bool // noted and not written yet
 	failing bool
+	taken   *kept // what the last run kept, and this one goes on from
 }
 
 // skipped is how many transition numbers of each check are passed over after a
@@ -53,6 +55,8 @@ type stateData struct {
 	// activity check remembers.
 	Health map[string]uint64          `json:"health,omitempty"`
 	Duty   map[string]failover.Memory `json:"duty,omitempty"`
+	// Kept is what the run that wrote the file kept for the next one.
+	Kept *kept `json:"kept,omitempty"`
 	// Peers are the members last seen, to be tried at the next start.
 	Peers []netip.AddrPort `json:"peers"`
 }
@@ -149,6 +153,35 @@ func (s *state) noteDuty(name string, m failover.Memory) {
 	}
 	s.data.Duty[name] = m
 	s.dirty = true
+}
+
+// takeKept gives what the last run kept, nil when there is nothing to go on from.
+// It is for one run: the file that says that this one runs has it no more.
+func (s *state) takeKept(lifetime time.Duration) *kept {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := s.data.Kept
+	s.data.Kept = nil
+	if k == nil {
+		return nil
+	}
+	if !k.usable(time.Now(), bootID(), lifetime) {
+		s.log.Info("the last run kept its duties, but too long ago or before a reboot: beginning anew", "ended", k.At)
+		return nil
+	}
+	s.taken = k
+	return k
+}
+
+// keep notes what the next run goes on from; end writes it. Nil is what the last
+// run kept, for one that never took part.
+func (s *state) keep(k *kept) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k == nil {
+		k = s.taken
+	}
+	s.data.Kept = k
 }
 
 // end makes durable that nothing more will be noted.
