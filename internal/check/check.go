@@ -22,6 +22,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 
 	"murakumo/internal/check/expr"
@@ -45,6 +46,8 @@ var calls = map[string]func(expr.Call) Probe{
 	"memcached_check": memcachedCheck,
 
 	"redis_check": redisCheck,
+
+	"smtp_check": smtpCheck,
 }
 
 // Compile gives the probe that runs a script. Its checks run one after the
@@ -69,7 +72,18 @@ func without(secrets []string, err error) error {
 	}
 	text := err.Error()
 	for _, s := range secrets {
-		text = strings.ReplaceAll(text, s, "***")
+		if s == "" {
+			continue
+		}
+		quoted := strconv.Quote(s)
+		for _, s := range []string{s, quoted[1 : len(quoted)-1]} {
+			text = strings.ReplaceAll(text, s, "***")
+			// Long words of a server are cut, maybe within the secret.
+			for n := len(s) - 1; n > 0; n-- {
+				text = strings.ReplaceAll(text, s[:n]+"…", "***…")
+				text = strings.ReplaceAll(text, s[:n]+`"…`, `***"…`)
+			}
+		}
 	}
 	if text == err.Error() {
 		return err

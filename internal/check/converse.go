@@ -17,11 +17,17 @@ const maxTalk = 256 << 10
 // why a read failed, because libraries forget it.
 type bounded struct {
 	net.Conn
-	left int
-	err  error
+	left   int
+	err    error
+	unread []byte // is read again
 }
 
 func (b *bounded) Read(p []byte) (int, error) {
+	if len(b.unread) > 0 {
+		n := copy(p, b.unread)
+		b.unread = b.unread[n:]
+		return n, nil
+	}
 	if b.err != nil {
 		return 0, b.err
 	}

@@ -14,6 +14,9 @@ func TestRoleAndNoArguments(t *testing.T) {
 		"not memcached_check":                              "not memcached_check",
 		"redis_check 6379, '127.0.0.1', nil, nil":          "redis_check",
 		"redis_check 6379, 'db', '', 'master'":             "redis_check 6379, 'db', '', 'master'",
+		"smtp_check 'localhost', 25":                       "smtp_check 'localhost'",
+		"smtp_check('mx', 587, nil, 'app', 'x')":           "smtp_check 'mx', 587, nil, 'app', 'x'",
+		"smtp_check 'mx', 25, 'me.example.com', nil":       "smtp_check 'mx', 25, 'me.example.com'",
 	} {
 		if got := mustParse(t, src).String(); got != want {
 			t.Errorf("Parse(%q) gives %q, want %q", src, got, want)
@@ -25,8 +28,11 @@ func TestRoleAndNoArguments(t *testing.T) {
 		"memcached_check (80) && redis_check":         "1:22 would belong to the argument of memcached_check",
 		"memcached_check && redis_check 6379":         "1:20 after `&&` a check needs parentheses",
 		"redis_check\n  redis_check 1, 'h', nil, 'm'": "2:28 role: expected 'master' or 'replica' or nil; this string is another",
-		"redis_check 1, 'h', nil, true":               "1:26 got true",
-		"redis_check 1, 'h', 5":                       "1:21 password: expected a string in quotes or nil; got an integer",
+		"smtp_check":                       "1:1 takes 1 to 5 arguments, got 0: smtp_check(host, port=25, helo=nil, user=nil, password=nil)",
+		`smtp_check 'mx', 25, "a\r\nQUIT"`: "1:22 helo: expected a host name or address in quotes or nil; this string is neither",
+		"smtp_check 25":                    "1:12 host: expected a host name",
+		"redis_check 1, 'h', nil, true":    "1:26 got true",
+		"redis_check 1, 'h', 5":            "1:21 password: expected a string in quotes or nil; got an integer",
 	})
 }
 

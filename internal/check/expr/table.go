@@ -260,6 +260,13 @@ var signatures = []Signature{
 		{Name: "password", Type: Text, Secret: true},
 		{Name: "role", Type: Role},
 	}},
+	{"smtp_check", []Param{
+		{Name: "host", Type: Host, Required: true},
+		{Name: "port", Type: Port, Default: 25},
+		{Name: "helo", Type: Host},
+		{Name: "user", Type: Text},
+		{Name: "password", Type: Text, Secret: true},
+	}},
 	{"tcp_check", []Param{
 		{Name: "port", Type: Port, Required: true},
 		{Name: "host", Type: Host, Default: localhost},
