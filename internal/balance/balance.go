@@ -1,26 +1,72 @@
-// Package balance puts the records of one tier into the order in which a
-// caller gets them.
-//
-//	tier := []*catalog.Entry{a, b, c}     // the Active masters of one name
-//	balance.Random(tier, 8, rng)          // tier[:8] is what is answered
-//
-// Clients take the first address that works, so the order is the balancing:
-// the chance that a record comes first has to be its share of the tier's
-// weight, and when it is gone the same must hold among the rest. That is a
-// weighted random order without replacement.
-//
-// The random source is an argument, so that a test can repeat a draw and so
-// that nothing here locks. Nothing here allocates: this runs once for every
-// answered query.
 package balance
 
-import "murakumo/internal/catalog"
+import (
+	"fmt"
+	"strings"
+
+	"murakumo/internal/catalog"
+)
+
+// Algorithm is a way to order a tier.
+type Algorithm uint8
+
+// The algorithms, in the order of their names below.
+const (
+	WeightedRandom   Algorithm = iota // random, the default
+	FixBySource                       // fix_by_src
+	FixFirstBySource                  // fix_by_src2
+)
+
+// Names are the words for the algorithms in a configuration, each at its
+// algorithm's number.
+var Names = [...]string{WeightedRandom: "random", FixBySource: "fix_by_src", FixFirstBySource: "fix_by_src2"}
+
+// String gives random, fix_by_src or fix_by_src2.
+func (a Algorithm) String() string {
+	if int(a) < len(Names) {
+		return Names[a]
+	}
+	return fmt.Sprintf("Algorithm(%d)", uint8(a))
+}
+
+// BySource says whether the algorithm needs a Place.
+func (a Algorithm) BySource() bool { return a == FixBySource || a == FixFirstBySource }
+
+// ParseAlgorithm reads the name of an algorithm, in any case.
+func ParseAlgorithm(s string) (Algorithm, error) {
+	for a, name := range Names {
+		if strings.EqualFold(s, name) {
+			return Algorithm(a), nil
+		}
+	}
+	return 0, fmt.Errorf("algorithm %q: expected %s", s, strings.Join(Names[:], ", "))
+}
 
 // Rand is where the draws come from; *rand.Rand of math/rand/v2 is one.
 // Balancing is no secret, so it need not be a cryptographic source.
 type Rand interface {
 	// Uint64N gives a number in [0, n), each equally likely. n is never 0.
 	Uint64N(n uint64) uint64
+}
+
+// Order orders the entries of one tier in place. What stands behind the first
+// n places need not be in order, since an answer is cut there; an n beyond the
+// tier's length orders all of it. Without a place the algorithms by source are
+// WeightedRandom, since nothing then tells one host from another.
+//
+// For the algorithms by source each address stands in the tier once.
+func Order(a Algorithm, tier []*catalog.Entry, n int, at Place, rng Rand) {
+	switch {
+	case !a.BySource() || !at.Known():
+		Random(tier, n, rng)
+	case a == FixBySource:
+		Fixed(tier, at)
+	default:
+		Fixed(tier, at)
+		if n > 1 && len(tier) > 1 {
+			Random(tier[1:], n-1, rng)
+		}
+	}
 }
 
 // Random orders the entries of one tier in place, by weighted draws without
@@ -31,11 +77,7 @@ type Rand interface {
 // An origin has no weight; it counts as 1, so that the addresses of a host are
 // equals among themselves.
 func Random(tier []*catalog.Entry, n int, rng Rand) {
-	// A weight is at most 65535, so it would take 2⁴⁸ entries to overflow.
-	var total uint64
-	for _, e := range tier {
-		total += weight(e)
-	}
+	total := weightOf(tier)
 	// The last place needs no draw: one entry is left for it.
 	for i := 0; i < min(n, len(tier)-1); i++ {
 		draw := rng.Uint64N(total)
@@ -50,3 +92,12 @@ func Random(tier []*catalog.Entry, n int, rng Rand) {
 }
 
 func weight(e *catalog.Entry) uint64 { return max(1, uint64(e.Weight)) }
+
+// weightOf adds up. A weight is at most 65535, so it would take 2⁴⁸ entries to
+// overflow.
+func weightOf(tier []*catalog.Entry) (total uint64) {
+	for _, e := range tier {
+		total += weight(e)
+	}
+	return total
+}

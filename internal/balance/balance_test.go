@@ -115,11 +115,28 @@ func TestRandomCut(t *testing.T) {
 	})
 }
 
-func TestRandomAllocatesNothing(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	es := tier(100, 100, 50, 50, 10, 10, 1, 1)
-	if n := testing.AllocsPerRun(100, func() { Random(es, 8, rng) }); n != 0 {
-		t.Errorf("%v allocations, want 0", n)
+// TestRandomShareOfFirst: of a million draws each record comes first as often as
+// its share of the weight is, within 0.3 percentage points.
+func TestRandomShareOfFirst(t *testing.T) {
+	const draws = 1_000_000
+	for _, weights := range [][]uint16{{100, 100}, {300, 100}, {1, 2, 3, 4}, {65535, 1}, {100, 100, 100, 100, 100, 100, 100, 100}, {1000, 500, 250, 125, 60, 30, 20, 15}} {
+		t.Run(fmt.Sprint(weights), func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(3, 4))
+			es := tier(weights...)
+			first := make(map[*catalog.Entry]int)
+			order := slices.Clone(es)
+			for range draws {
+				Order(WeightedRandom, order, 1, Place{}, rng)
+				first[order[0]]++
+			}
+			total := float64(weightOf(es))
+			for i, e := range es {
+				got, want := 100*float64(first[e])/draws, 100*float64(weights[i])/total
+				if math.Abs(got-want) > 0.3 {
+					t.Errorf("entry %d of weight %d: first in %.2f %% of the draws, want %.2f", i, weights[i], got, want)
+				}
+			}
+		})
 	}
 }
 

@@ -23,3 +23,18 @@ func ExampleRandom() {
 	fmt.Println(first[netip.MustParseAddr("10.0.0.1")] > 2*first[netip.MustParseAddr("10.0.0.2")])
 	// Output: true
 }
+
+func ExampleOrder() {
+	entry := func(addr string) *catalog.Entry {
+		return &catalog.Entry{Record: catalog.Record{Name: "db", Addr: netip.MustParseAddr(addr), Weight: 100}}
+	}
+	sources := []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")}
+	for _, self := range []string{"10.0.0.1", "10.0.0.2"} {
+		tier := []*catalog.Entry{entry("10.0.1.41"), entry("10.0.1.42")}
+		balance.Order(balance.FixBySource, tier, 8, balance.PlaceOf(netip.MustParseAddr(self), sources), nil)
+		fmt.Println(self, "asks", tier[0].Addr, "first")
+	}
+	// Output:
+	// 10.0.0.1 asks 10.0.1.41 first
+	// 10.0.0.2 asks 10.0.1.42 first
+}
