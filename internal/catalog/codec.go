@@ -43,6 +43,8 @@ import (
 //	  uint64 transition = 8;
 //	  uint64 acted      = 9;
 //	  uint64 activated  = 10;
+//	  bool   static     = 11;
+//	  bool   checked    = 12;
 //	}
 //
 //	message Key {
@@ -135,6 +137,8 @@ func appendRecord(b []byte, r *Record) []byte {
 	b = appendUint(b, 8, r.Transition)
 	b = appendUint(b, 9, r.Acted)
 	b = appendUint(b, 10, r.Activated)
+	b = appendUint(b, 11, protowire.EncodeBool(r.Static))
+	b = appendUint(b, 12, protowire.EncodeBool(r.Checked))
 	return append(b, r.unknown...)
 }
 
@@ -198,7 +202,7 @@ func decodeKey(f field, k *Key) error {
 func decodeRecord(b []byte) (Record, error) {
 	var r Record
 	var unknown []byte
-	err := fields(b, 9, once, func(f field) error {
+	err := fields(b, 12, once, func(f field) error {
 		var v uint64
 		var err error
 		switch f.num {
@@ -227,6 +231,12 @@ func decodeRecord(b []byte) (Record, error) {
 			r.Acted, err = f.uint(math.MaxUint64)
 		case 10:
 			r.Activated, err = f.uint(math.MaxUint64)
+		case 11:
+			_, err = f.uint(1)
+			r.Static = true
+		case 12:
+			_, err = f.uint(1)
+			r.Checked = true
 		default:
 			unknown = append(unknown, f.raw...)
 		}

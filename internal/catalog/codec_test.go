@@ -21,6 +21,9 @@ func TestWire(t *testing.T) {
 		{Name: "web", Addr: addr1, TTL: 60, Priority: Master, Weight: 100, Active: true, Duty: DutyActive, Transition: 300, Acted: 299},
 		{Name: "server-01", Addr: addr3, Priority: Origin},
 	}, nil)
+	rds := grown(NewSet(addr1), []Record{
+		{Name: "rds", Addr: addr2, TTL: 60, Priority: Master, Weight: 100, Acted: 1, Activated: 2, Static: true, Checked: true},
+	}, nil)
 	const (
 		owner   = "0a04 0a000001"
 		origin  = "221f 0a09 7365727665722d3031 1210 20010db8000000000000000000000003 2004"
@@ -37,6 +40,8 @@ func TestWire(t *testing.T) {
 	if want := uint64(0xac88963bcfb402f0); s.Hash() != want {
 		t.Errorf("hash %#x, expected %#x", s.Hash(), want)
 	}
+	equal("static", rds.Encode(), owner+"1001 1801"+"2219 0a03 726473 1204 0a000002 183c 2001 2864 4801 5002 5801 6001")
+	recoded(t, rds)
 	next := grown(s, nil, []Key{{"server-01", addr3}})
 	d, ok := next.Delta(1)
 	if !ok {
@@ -79,7 +84,7 @@ func TestDecodeIsStrict(t *testing.T) {
 		"empty set":                    {joined(owner, number(3, 1)), ""},
 		"later priority":               {record(key, number(4, 200)), ""},
 		"later duty":                   {record(key, number(4, 1), number(5, 1), number(7, 200)), ""},
-		"later field of a record":      {record(good, number(11, 0), number(11, 5), tagged(12, nil)), ""},
+		"later field of a record":      {record(good, number(13, 0), number(13, 5), tagged(14, nil)), ""},
 		"later field of the header":    {joined(record(good), tagged(9, []byte("x")), number(100, 1)), ""},
 		"greatest version":             {joined(owner, number(2, MaxVersion), number(3, 1)), ""},
 		"greatest transition":          {record(good, number(8, math.MaxUint64), number(9, math.MaxUint64)), ""},
@@ -129,9 +134,15 @@ func TestDecodeIsStrict(t *testing.T) {
 		"weight twice":                    {record(key, number(4, 1), number(5, 1), number(5, 2)), "field 5 after field 5"},
 		"fixed width":                     {record(key, number(4, 1), protowire.AppendFixed32(protowire.AppendTag(nil, 5, protowire.Fixed32Type), 1)), "expected a varint"},
 		"record twice":                    {joined(record(good), tagged(4, good)), "twice or out of order"},
-		"record twice, the second later":  {joined(record(good), tagged(4, joined(good, number(11, 1)))), "twice or out of order"},
+		"activated twice":                 {record(good, number(10, 1), number(10, 2)), "field 10 after field 10"},
+		"activated 0 written":             {record(good, number(10, 0)), "zero value"},
+		"static 2":                        {record(good, number(11, 2)), "greater than"},
+		"static 0 written":                {record(good, number(11, 0)), "zero value"},
+		"checked 2":                       {record(good, number(12, 2)), "greater than"},
+		"checked twice":                   {record(good, number(12, 1), number(12, 1)), "field 12 after field 12"},
+		"record twice, the second later":  {joined(record(good), tagged(4, joined(good, number(13, 1)))), "twice or out of order"},
 		"records descend":                 {joined(record(good), tagged(4, joined(tagged(1, []byte("a")), good[5:]))), "twice or out of order"},
-		"record of too much of the later": {record(good, tagged(11, make([]byte, maxRecordUnknown))), "unknown fields"},
+		"record of too much of the later": {record(good, tagged(13, make([]byte, maxRecordUnknown))), "unknown fields"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			s, err := DecodeSet(tt.b, 0)

@@ -86,7 +86,7 @@ var (
 	})
 	genUnknown = rapid.Custom(func(t *rapid.T) string {
 		var b []byte
-		num := protowire.Number(11)
+		num := protowire.Number(13)
 		for range rapid.IntRange(0, 2).Draw(t, "fields") {
 			num += protowire.Number(rapid.IntRange(0, 20).Draw(t, "gap"))
 			if rapid.Bool().Draw(t, "varint") {
@@ -110,6 +110,8 @@ var (
 			Transition: uint64(rapid.IntRange(0, 3).Draw(t, "transition")),
 			Acted:      uint64(rapid.IntRange(0, 3).Draw(t, "acted")),
 			Activated:  uint64(rapid.IntRange(0, 3).Draw(t, "activated")),
+			Static:     rapid.Bool().Draw(t, "static"),
+			Checked:    rapid.Bool().Draw(t, "checked"),
 		}
 		if r.Priority != Origin {
 			r.Weight = uint16(rapid.IntRange(1, 2).Draw(t, "weight"))

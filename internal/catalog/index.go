@@ -125,6 +125,7 @@ func (n *Name) altered(name string, o Owner, list []alteration, wasVisible, isVi
 	if len(next.Entries) == 0 && len(next.Hidden) == 0 && next.others == 0 {
 		return nil
 	}
+	next.answers = answers(next.Entries)
 	return &next
 }
 

@@ -93,6 +93,7 @@ func checkView(t fataler, v *View) {
 		if !slices.Equal(g.Entries, w.Entries) || !slices.Equal(g.Hidden, w.Hidden) || g.others != w.others {
 			t.Fatalf("name %q: %v, expected %v", name, g, w)
 		}
+		checkAnswers(t, v, &g)
 	}
 	if v.places.len() != len(want.addrs) {
 		t.Fatalf("%d addresses, expected %d", v.places.len(), len(want.addrs))

@@ -93,6 +93,14 @@ type Record struct {
 	// Active records are answered; the owner's health check decides.
 	Active bool
 
+	// Static says that the address is that of a thing which runs no daemon. Its
+	// owner only tells of it, others may tell the same, and nobody has a duty
+	// for it. See Name.Answers.
+	Static bool
+	// Checked says of a static record that Active is the verdict of a health
+	// check of its owner, and not merely what is taken for granted.
+	Checked bool
+
 	// Duty is what the owner's activity check last settled on, Transition
 	// the number of the last transition (rising, per alias), Activated that of
 	// the last one to active, and Acted the last one whose hook has ended,

@@ -248,6 +248,8 @@ type Name struct {
 	// others counts the records whose priority this node does not know. They
 	// make the name ours, no more.
 	others int
+	// answers is what Answers gives where that is not Entries.
+	answers *[]Entry
 }
 
 // Of gives the entries of one owner that is alive, sorted by address. A nil Name

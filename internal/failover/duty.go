@@ -47,7 +47,8 @@ type Member struct {
 func (f Facts) OnDuty() bool { return f.Active && !f.Rival.IsValid() }
 
 // Look reads the facts about a name from a view. Origins are left out: a
-// host's own name has no duty.
+// host's own name has no duty. A static record has none either, but while it is
+// Active it is before the lower tiers all the same: that is where DNS points.
 func Look(v *catalog.View, name string) Facts {
 	f := Facts{Members: map[catalog.Owner]Member{}}
 	n := v.Name(name)
@@ -55,23 +56,26 @@ func Look(v *catalog.View, name string) Facts {
 		return f
 	}
 	self := v.Self()
-	for _, e := range n.Entries {
-		if e.Owner == self && e.Priority != catalog.Origin {
+	entries := n.Answers()
+	for _, e := range entries {
+		if e.Owner == self && e.Priority != catalog.Origin && !e.Static {
 			// All addresses of one alias of one owner agree in these.
 			f.Present, f.Active, f.Priority, f.Number = true, e.Active, e.Priority, e.Transition
 		}
 	}
-	for _, e := range n.Entries {
+	for _, e := range entries {
 		if e.Owner == self || e.Priority == catalog.Origin {
 			continue
 		}
-		f.Members[e.Owner] = Member{Alive: true, Duty: e.Duty, Activated: e.Activated, Acted: e.Acted}
+		if !e.Static {
+			f.Members[e.Owner] = Member{Alive: true, Duty: e.Duty, Activated: e.Activated, Acted: e.Acted}
+		}
 		if e.Active && e.Priority < f.Priority && !f.Rival.IsValid() {
 			f.Rival = e.Owner
 		}
 	}
 	for _, e := range n.Hidden {
-		if e.Owner == self || e.Priority == catalog.Origin {
+		if e.Owner == self || e.Priority == catalog.Origin || e.Static {
 			continue
 		}
 		// A set can arrive before the word that its owner is alive; nothing
