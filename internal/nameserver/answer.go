@@ -18,6 +18,11 @@ type Reply struct {
 	Authoritative bool
 	Answer        []dns.RR
 	Authority     []dns.RR
+
+	// by is the rule of Balancing that goes by sources and has ordered the
+	// answer, nil for none; stands is how this node stands among them.
+	by     *balancer
+	stands uint32
 }
 
 // Answer decides about one question of class IN. It looks at nothing but its
@@ -34,7 +39,7 @@ func Answer(v *catalog.View, r *Rules, rng balance.Rand, q dns.Question, up Upst
 
 	if bare != "" && (r.Names == nil || r.Names(bare)) {
 		if n := v.Name(bare); n != nil {
-			return r.address(v, n.Entries, rng, q)
+			return r.address(v, n, rng, q)
 		}
 	}
 	if a, ok := parseReverse(name); ok && (r.Addrs == nil || r.Addrs(a)) {
@@ -91,14 +96,14 @@ func (r *Rules) strip(name string) (bare string, under bool) {
 	return name[:cut], true
 }
 
-// address answers a question about a name of the table; es are its visible
-// records, none for the name of a dead node.
-func (r *Rules) address(v *catalog.View, es []catalog.Entry, rng balance.Rand, q dns.Question) Reply {
-	tiers := activeTiers(es)
+// address answers a question about a name of the table, which has no entries when
+// it is that of a dead node.
+func (r *Rules) address(v *catalog.View, n *catalog.Name, rng balance.Rand, q dns.Question) Reply {
+	tiers := activeTiers(n.Answers())
 	switch {
 	case len(tiers) > 0 && (q.Qtype == dns.TypeA || q.Qtype == dns.TypeAAAA):
-		if rrs := r.addresses(es, tiers, rng, q); len(rrs) > 0 {
-			return Reply{Authoritative: true, Answer: rrs}
+		if reply := r.addresses(v, n, tiers, rng, q); len(reply.Answer) > 0 {
+			return reply
 		}
 	case len(tiers) > 0 && q.Qtype == dns.TypeANY:
 		return r.minimalANY(q)
@@ -149,16 +154,29 @@ type (
 	}
 )
 
-// addresses gives the A or AAAA records of the tiers: each tier in balanced
-// order and cut to MaxAnswers, all with the least TTL among them (RFC 2181
-// §5.2 wants one TTL per set).
-func (r *Rules) addresses(es []catalog.Entry, tiers []catalog.Priority, rng balance.Rand, q dns.Question) []dns.RR {
+// addresses answers with the A or AAAA records of the tiers: each tier in
+// balanced order and cut to the most addresses, all with the least TTL among
+// them (RFC 2181 §5.2 wants one TTL per set).
+func (r *Rules) addresses(v *catalog.View, n *catalog.Name, tiers []catalog.Priority, rng balance.Rand, q dns.Question) Reply {
 	var (
 		// Room on the stack for what is usual; append finds more.
 		tierRoom   [32]*catalog.Entry
 		chosenRoom [32]*catalog.Entry
 		chosen     = chosenRoom[:0]
+
+		es        = n.Answers()
+		reply     = Reply{Authoritative: true}
+		by        = r.Balancing.of(n.Name)
+		algorithm balance.Algorithm
+		most      = r.MaxAnswers
+		at        balance.Place
 	)
+	if by != nil {
+		algorithm = by.Algorithm
+		if by.MaxAnswers > 0 {
+			most = by.MaxAnswers
+		}
+	}
 	for _, priority := range tiers {
 		tier := tierRoom[:0]
 		for i := range es {
@@ -166,11 +184,16 @@ func (r *Rules) addresses(es []catalog.Entry, tiers []catalog.Priority, rng bala
 				tier = append(tier, e)
 			}
 		}
-		balance.Random(tier, r.MaxAnswers, rng)
-		chosen = appendDistinct(chosen, tier, r.MaxAnswers)
+		if algorithm.BySource() && len(tier) > 1 {
+			s := by.standing(v)
+			at, reply.by, reply.stands = s.place, by, s.how
+			tier = distinct(tier)
+		}
+		balance.Order(algorithm, tier, most, at, rng)
+		chosen = appendDistinct(chosen, tier, most)
 	}
 	if len(chosen) == 0 {
-		return nil
+		return reply
 	}
 	ttl := chosen[0].TTL
 	for _, e := range chosen[1:] {
@@ -178,6 +201,7 @@ func (r *Rules) addresses(es []catalog.Entry, tiers []catalog.Priority, rng bala
 	}
 	hdr := dns.RR_Header{Name: q.Name, Rrtype: q.Qtype, Class: dns.ClassINET, Ttl: ttl}
 	rrs := make([]dns.RR, len(chosen))
+	reply.Answer = rrs
 	if q.Qtype == dns.TypeA {
 		slab := make([]address4, len(chosen))
 		for i, e := range chosen {
@@ -186,7 +210,7 @@ func (r *Rules) addresses(es []catalog.Entry, tiers []catalog.Priority, rng bala
 			s.rr = dns.A{Hdr: hdr, A: s.ip[:]}
 			rrs[i] = &s.rr
 		}
-		return rrs
+		return reply
 	}
 	slab := make([]address6, len(chosen))
 	for i, e := range chosen {
@@ -195,7 +219,7 @@ func (r *Rules) addresses(es []catalog.Entry, tiers []catalog.Priority, rng bala
 		s.rr = dns.AAAA{Hdr: hdr, AAAA: s.ip[:]}
 		rrs[i] = &s.rr
 	}
-	return rrs
+	return reply
 }
 
 // appendDistinct appends at most n of a tier whose addresses are not among
@@ -229,7 +253,7 @@ func (r *Rules) pointer(v *catalog.View, es []catalog.Entry, q dns.Question) Rep
 		if !e.Active || e.Priority > catalog.Origin {
 			continue
 		}
-		if best == nil || nearer(e, best) {
+		if (best == nil || nearer(e, best)) && v.Active(*e) {
 			best = e
 		}
 	}

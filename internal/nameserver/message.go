@@ -104,6 +104,9 @@ func (s *Server) handle(raw, buf []byte, from netip.AddrPort, tcp bool) verdict 
 	if r.Forward {
 		return verdict{forward: q}
 	}
+	if r.by != nil {
+		r.by.tell(s.log, r.stands)
+	}
 	msg = dns.Msg{
 		MsgHdr: dns.MsgHdr{Rcode: r.Rcode, Authoritative: r.Authoritative},
 		Answer: r.Answer,

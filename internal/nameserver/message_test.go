@@ -9,6 +9,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"murakumo/internal/balance"
 	"murakumo/internal/catalog"
 )
 
@@ -245,29 +246,32 @@ func TestMalformedLog(t *testing.T) {
 //
 // EDNS adds five: in the question the slice and the record, with what the
 // library reads it through, in the reply the record and its slice. The packet,
-// the lookup, the order and the reply's octets cost none.
+// the lookup, the order (by whatever algorithm) and the reply's octets cost none.
 func TestAllocs(t *testing.T) {
-	s := newServer(t, Config{Resolvers: resolver1})
 	buf := make([]byte, readSize)
-	for _, tt := range []struct {
-		why  string
-		raw  []byte
-		want float64
-	}{
-		{"A", packed(t, question("web.", dns.TypeA)), 8},
-		{"A with EDNS", func() []byte {
-			m := question("web.", dns.TypeA)
-			m.SetEdns0(1232, false)
-			return packed(t, m)
-		}(), 13},
-	} {
-		got := testing.AllocsPerRun(1000, func() {
-			if s.handle(tt.raw, buf, friend, false).reply == nil {
-				t.Fatal("no reply")
+	for a := balance.WeightedRandom; a <= balance.FixFirstBySource; a++ {
+		s := newServer(t, Config{Resolvers: resolver1, Rules: Rules{Balancing: bySource(a, "server-02", "server-01")}})
+		for _, tt := range []struct {
+			why  string
+			raw  []byte
+			want float64
+		}{
+			{"A", packed(t, question("web.", dns.TypeA)), 8},
+			{"A of many", packed(t, question("spare.", dns.TypeA)), 8},
+			{"A with EDNS", func() []byte {
+				m := question("web.", dns.TypeA)
+				m.SetEdns0(1232, false)
+				return packed(t, m)
+			}(), 13},
+		} {
+			got := testing.AllocsPerRun(1000, func() {
+				if s.handle(tt.raw, buf, friend, false).reply == nil {
+					t.Fatal("no reply")
+				}
+			})
+			if got > tt.want {
+				t.Errorf("%s, %v: %v allocations, want at most %v", tt.why, a, got, tt.want)
 			}
-		})
-		if got > tt.want {
-			t.Errorf("%s: %v allocations, want at most %v", tt.why, got, tt.want)
 		}
 	}
 }
@@ -279,15 +283,17 @@ func BenchmarkHandle(b *testing.B) {
 		name string
 		view *catalog.View
 		m    *dns.Msg
+		by   *Balancing
 	}{
-		{"A", small, question("db.", dns.TypeA)},
-		{"A8", many, question("web.", dns.TypeA)},
-		{"PTR", small, question("1.0.0.10.in-addr.arpa.", dns.TypePTR)},
-		{"NODATA", small, question("db.", dns.TypeMX)},
-		{"REFUSED", small, question("example.org.", dns.TypeA)},
+		{"A", small, question("db.", dns.TypeA), nil},
+		{"A8", many, question("web.", dns.TypeA), nil},
+		{"A8BySource", many, question("web.", dns.TypeA), bySource(balance.FixBySource, "web")},
+		{"PTR", small, question("1.0.0.10.in-addr.arpa.", dns.TypePTR), nil},
+		{"NODATA", small, question("db.", dns.TypeMX), nil},
+		{"REFUSED", small, question("example.org.", dns.TypeA), nil},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
-			s := newServer(b, Config{Rules: Rules{MaxAnswers: 8, Domain: domain}})
+			s := newServer(b, Config{Rules: Rules{MaxAnswers: 8, Domain: domain, Balancing: bb.by}})
 			s.view = func() *catalog.View { return bb.view }
 			raw, buf := packed(b, bb.m), make([]byte, readSize)
 			b.ReportAllocs()

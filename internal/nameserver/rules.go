@@ -15,6 +15,9 @@ type Rules struct {
 	DomainOwned bool
 	// MaxAnswers is the most addresses of one tier in an answer, at least 1.
 	MaxAnswers int
+	// Balancing says how the addresses of names are ordered; nil: all by
+	// weighted random.
+	Balancing *Balancing
 	// NegativeTTL is how long, in seconds, a client may believe that there
 	// is nothing.
 	NegativeTTL uint32

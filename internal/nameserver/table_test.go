@@ -16,7 +16,7 @@ import (
 // table makes a view from text, a record a line, the word down at its end when
 // its owner is dead:
 //
-//	OWNER  ADDR  NAME  TTL  PRIORITY  WEIGHT  active|inactive  [down]
+//	OWNER  ADDR  NAME  TTL  PRIORITY  WEIGHT  active|inactive  [down] [static] [checked]
 //
 // The first owner is this node, and of course alive.
 func table(t testing.TB, text string) *catalog.View {
@@ -51,8 +51,17 @@ func table(t testing.TB, text string) *catalog.View {
 			owners = append(owners, owner)
 		}
 		status[owner] = catalog.Alive
-		if len(w) == 8 {
-			status[owner] = catalog.Dead
+		for _, word := range w[7:] {
+			switch word {
+			case "down":
+				status[owner] = catalog.Dead
+			case "static":
+				r.Static = true
+			case "checked":
+				r.Checked = true
+			default:
+				t.Fatalf("%s: %s?", line, word)
+			}
 		}
 		c.Update(func(own *catalog.Edit) { err = own.Put(r) })
 		fatal(t, err)
