@@ -1,0 +1,20 @@
+//go:build !linux
+
+package proxy
+
+import (
+	"context"
+	"net"
+	"net/netip"
+)
+
+func newEngine() (engine, error) { return newGoroutines(), nil }
+
+func listenTCP(ctx context.Context, at netip.AddrPort) (*net.TCPListener, error) {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", at.String())
+	if err != nil {
+		return nil, err
+	}
+	return ln.(*net.TCPListener), nil
+}

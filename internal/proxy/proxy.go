@@ -1,0 +1,146 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"murakumo/internal/catalog"
+)
+
+// Options are what a Proxy needs of the rest of the daemon.
+type Options struct {
+	Log *slog.Logger
+	// View gives the present table; it is asked for by listeners of an alias.
+	View func() *catalog.View
+	// Resolve gives the addresses of a backend's name; nil: the system's.
+	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+}
+
+// Proxy runs the listeners of a configuration.
+type Proxy struct {
+	opts   Options
+	engine func() (engine, error)
+
+	mu       sync.Mutex // guards what follows
+	configs  []Config
+	changed  chan struct{} // one slot: configs are others
+	services map[string]*service
+}
+
+// New gives a proxy without listeners; nothing runs yet.
+func New(opts Options) *Proxy {
+	if opts.Resolve == nil {
+		opts.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
+	}
+	return &Proxy{opts: opts, engine: newEngine, changed: make(chan struct{}, 1), services: map[string]*service{}}
+}
+
+// Apply makes these the listeners, now or once Run runs. It does not wait.
+// Listeners that are there already keep their connections and their counters;
+// those that are not there any more drain.
+func (p *Proxy) Apply(configs []Config) {
+	p.mu.Lock()
+	p.configs = configs
+	p.mu.Unlock()
+	select {
+	case p.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Run accepts and passes on until ctx is done; then it accepts no more, waits
+// for the connections, each listener's at most for its DrainTimeout, and returns
+// nil. It returns an error when it cannot start.
+func (p *Proxy) Run(ctx context.Context) error {
+	eng, err := p.engine()
+	if err != nil {
+		return fmt.Errorf("the proxy cannot start: %w", err)
+	}
+	moving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var engine, services sync.WaitGroup
+	engine.Go(func() { eng.run(moving) })
+	for {
+		p.arrange(ctx, eng, &services)
+		select {
+		case <-p.changed:
+			continue
+		case <-ctx.Done():
+		}
+		services.Wait()
+		stop()
+		engine.Wait()
+		return nil
+	}
+}
+
+// arrange starts, changes and stops services until they are as configured.
+func (p *Proxy) arrange(ctx context.Context, eng engine, running *sync.WaitGroup) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	wanted := map[string]bool{}
+	for _, c := range p.configs {
+		wanted[c.Name] = true
+		s := p.services[c.Name]
+		if s != nil && !s.takes(c) {
+			s.stop()
+			s = nil
+		}
+		if s != nil {
+			s.change(c)
+			continue
+		}
+		sctx, stop := context.WithCancel(ctx)
+		s = newService(c, p.opts, eng)
+		s.stop = stop
+		p.services[c.Name] = s
+		running.Go(func() { s.run(sctx) })
+	}
+	for name, s := range p.services {
+		if !wanted[name] {
+			s.stop()
+			delete(p.services, name)
+		}
+	}
+}
+
+// Stats are the figures of a listener.
+type Stats struct {
+	Name      string
+	Listen    netip.AddrPort
+	Algorithm Algorithm
+	// Error says why it does not listen, "" when it does.
+	Error string
+	// Open connections, all that were accepted, and those that no backend took.
+	Open, Total, Rejected int64
+	Backends              []BackendStats
+}
+
+// BackendStats are the figures of one backend of a listener.
+type BackendStats struct {
+	State
+	Addr                    netip.AddrPort
+	Active, Total, Failures int64
+	Sent, Received          int64 // octets
+	// Connect is the mean time that opening a connection took.
+	Connect time.Duration
+}
+
+// Stats gives the figures of all listeners, in the order of the file.
+func (p *Proxy) Stats() []Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []Stats
+	for _, c := range p.configs {
+		if s := p.services[c.Name]; s != nil {
+			all = append(all, s.stats())
+		}
+	}
+	return all
+}

@@ -1,0 +1,330 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"murakumo/internal/catalog"
+)
+
+// service is one listener: its socket, and the goroutines that tell its pool
+// what the table, the resolver and the probes say.
+type service struct {
+	*front
+	opts Options
+	eng  engine
+	stop context.CancelFunc // of run's context
+
+	changed chan struct{}          // one slot: cfg is another
+	problem atomic.Pointer[string] // why it does not listen
+}
+
+const (
+	// bindAgain is how long a service waits when its address is in use.
+	bindAgain = time.Second
+	// resolveAgain is how long addresses of a backend's name are good for:
+	// the system's resolver tells no TTL.
+	resolveAgain = 10 * time.Second
+)
+
+func newService(c Config, opts Options, eng engine) *service {
+	return &service{front: newFront(c, opts.Log), opts: opts, eng: eng, changed: make(chan struct{}, 1)}
+}
+
+// takes says whether the running service can become this one.
+func (s *service) takes(c Config) bool {
+	have := s.cfg.Load()
+	return have.Listen == c.Listen && have.UDP == c.UDP && have.Algorithm == c.Algorithm
+}
+
+// change makes c the configuration of the running service.
+func (s *service) change(c Config) {
+	s.cfg.Store(&c)
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// run serves until ctx is done, then drains.
+func (s *service) run(ctx context.Context) {
+	var helpers sync.WaitGroup
+	defer helpers.Wait()
+	helpers.Go(func() { s.follow(ctx) })
+	helpers.Go(func() { s.probe(ctx) })
+
+	ln := s.bind(ctx)
+	if ln == nil {
+		return
+	}
+	defer ln.Close()
+	if err := s.eng.listen(s.front, ln); err != nil {
+		s.trouble(err)
+		return
+	}
+	s.log.Info(fmt.Sprintf("proxy %s: listens on %s", s.name, s.cfg.Load().Listen))
+	<-ctx.Done()
+	s.eng.unlisten(s.front, ln)
+	ln.Close() // what waits in the backlog is refused now and need not hang
+	s.drain()
+}
+
+// trouble tells why there is no listening, once until it is another reason.
+func (s *service) trouble(err error) {
+	why := err.Error()
+	if before := s.problem.Swap(&why); before == nil || *before != why {
+		s.log.Warn(fmt.Sprintf("proxy %s: does not listen", s.name), "error", err)
+	}
+}
+
+// bind takes the listening socket, as soon as it can be had. It gives nil when
+// ctx was done before.
+func (s *service) bind(ctx context.Context) *net.TCPListener {
+	for {
+		ln, err := listenTCP(ctx, s.cfg.Load().Listen)
+		if err == nil {
+			s.problem.Store(nil)
+			return ln
+		}
+		if ctx.Err() == nil {
+			s.trouble(fmt.Errorf("%w; tried again every second", err))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(bindAgain):
+		}
+	}
+}
+
+// drain waits until the connections have ended, at most DrainTimeout, and
+// resets those that have not.
+func (s *service) drain() {
+	limit := time.NewTimer(s.cfg.Load().DrainTimeout)
+	defer limit.Stop()
+	s.draining.Store(true)
+	for s.open.Load() > 0 {
+		select {
+		case <-s.emptied:
+		case <-limit.C:
+			if n := s.eng.cut(s.front, func(*Member) bool { return true }); n > 0 {
+				s.log.Warn(fmt.Sprintf("proxy %s: connections did not end within drain-timeout and were reset", s.name), "connections", n)
+			}
+			return
+		}
+	}
+}
+
+// follow keeps the pool at what the table or the file says.
+func (s *service) follow(ctx context.Context) {
+	for ctx.Err() == nil {
+		cfg := s.cfg.Load()
+		under, stop := context.WithCancel(ctx)
+		var following sync.WaitGroup
+		following.Go(func() {
+			if cfg.To.Name != "" {
+				s.followAlias(under, cfg)
+			} else {
+				s.followList(under, cfg)
+			}
+		})
+		select {
+		case <-s.changed:
+		case <-ctx.Done():
+		}
+		stop()
+		following.Wait()
+	}
+}
+
+func (s *service) followAlias(ctx context.Context, cfg *Config) {
+	var seen *catalog.Name
+	for first := true; ; first = false {
+		view := s.opts.View()
+		// A Name is another one only when something of it changed.
+		if name := view.Name(cfg.To.Name); first || name != seen {
+			seen = name
+			s.update(cfg, Tier(name, cfg.To.Port))
+		}
+		select {
+		case <-view.Superseded():
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// update makes these the backends.
+func (s *service) update(cfg *Config, targets []Target) {
+	left := s.pool.Update(targets)
+	if cfg.Cut && len(left) > 0 {
+		n := s.eng.cut(s.front, func(m *Member) bool { return slices.Contains(left, m) })
+		if n > 0 {
+			s.log.Info(fmt.Sprintf("proxy %s: connections to members that left are cut", s.name), "connections", n)
+		}
+	}
+}
+
+// Tier gives the members of the highest tier of a name that has an Active
+// record: masters, or else secondaries, or else backups, or else the hosts of
+// that name themselves. Only the table leads from one tier to another.
+func Tier(name *catalog.Name, port uint16) (targets []Target) {
+	if name == nil {
+		return nil
+	}
+	for _, tier := range []catalog.Priority{catalog.Master, catalog.Secondary, catalog.Backup, catalog.Origin} {
+		for _, e := range name.Entries {
+			if e.Active && e.Priority == tier {
+				targets = append(targets, Target{Addr: netip.AddrPortFrom(e.Addr, port), Weight: max(1, int(e.Weight))})
+			}
+		}
+		if len(targets) > 0 {
+			return targets
+		}
+	}
+	return nil
+}
+
+// followList resolves the names of a fixed list, each by itself, so that one
+// whose server is dead holds up no other.
+func (s *service) followList(ctx context.Context, cfg *Config) {
+	addrs := make([][]netip.Addr, len(cfg.Backends))
+	var mu sync.Mutex // guards addrs
+	publish := func() {
+		var targets []Target
+		for i, b := range cfg.Backends {
+			for _, a := range addrs[i] {
+				targets = append(targets, Target{Addr: netip.AddrPortFrom(a.Unmap(), b.Port), Weight: b.Weight, Name: b.String()})
+			}
+		}
+		s.update(cfg, targets)
+	}
+	var resolving sync.WaitGroup
+	for i, b := range cfg.Backends {
+		if a, err := netip.ParseAddr(b.Host); err == nil {
+			addrs[i] = []netip.Addr{a}
+		}
+	}
+	mu.Lock()
+	for i, b := range cfg.Backends {
+		if addrs[i] != nil {
+			continue
+		}
+		resolving.Go(func() {
+			s.resolve(ctx, b.Host, func(found []netip.Addr) {
+				mu.Lock()
+				defer mu.Unlock()
+				if !slices.Equal(addrs[i], found) {
+					addrs[i] = found
+					publish()
+				}
+			})
+		})
+	}
+	publish()
+	mu.Unlock()
+	resolving.Wait()
+}
+
+// resolve looks a name up again and again. What was found stays good while
+// looking it up fails.
+func (s *service) resolve(ctx context.Context, host string, found func([]netip.Addr)) {
+	failing := false
+	for {
+		look, cancel := context.WithTimeout(ctx, resolveAgain)
+		addrs, err := s.opts.Resolve(look, host)
+		cancel()
+		if err == nil && len(addrs) == 0 {
+			err = errors.New("the name has no addresses")
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil && !failing {
+			s.log.Warn(fmt.Sprintf("proxy %s: cannot resolve backend %s; the addresses found before stay in use", s.name, host), "error", err)
+		}
+		failing = err != nil
+		if err == nil {
+			slices.SortFunc(addrs, netip.Addr.Compare)
+			found(addrs)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(resolveAgain):
+		}
+	}
+}
+
+// probe tries ejected backends again, so that no client has to.
+func (s *service) probe(ctx context.Context) {
+	var probing sync.WaitGroup
+	defer probing.Wait()
+	for {
+		due, next := s.pool.Probes(time.Now())
+		if len(due) > 0 {
+			for _, m := range due {
+				probing.Go(func() { s.try(ctx, m) })
+			}
+			probing.Wait() // each ends with connect-timeout at the latest
+			continue
+		}
+		var timer <-chan time.Time
+		if !next.IsZero() {
+			timer = time.After(time.Until(next))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer:
+		case <-s.ejected:
+		}
+	}
+}
+
+// try opens a connection to a backend and closes it again.
+func (s *service) try(ctx context.Context, m *Member) {
+	d := net.Dialer{Timeout: s.cfg.Load().ConnectTimeout}
+	c, err := d.DialContext(ctx, "tcp", m.Addr.String())
+	switch {
+	case ctx.Err() != nil && err != nil:
+		// It says nothing about the backend.
+	case err != nil:
+		s.failed(m, err)
+	default:
+		c.Close()
+		if s.pool.Succeeded(m) {
+			s.log.Info(fmt.Sprintf("proxy %s: backend %s is good again", s.name, s.nameOf(m)))
+		}
+	}
+}
+
+func (s *service) stats() Stats {
+	cfg := s.cfg.Load()
+	st := Stats{
+		Name: s.name, Listen: cfg.Listen, Algorithm: cfg.Algorithm,
+		Open: s.open.Load(), Total: s.total.Load(), Rejected: s.rejected.Load(),
+	}
+	if why := s.problem.Load(); why != nil {
+		st.Error = *why
+	}
+	for _, m := range s.pool.Members() {
+		b := BackendStats{
+			State: s.pool.State(m), Addr: m.Addr,
+			Active: m.Active.Load(), Total: m.Total.Load(), Failures: m.Failures.Load(),
+			Sent: m.Sent.Load(), Received: m.Received.Load(),
+		}
+		if b.Total > 0 {
+			b.Connect = time.Duration(m.ConnectNs.Load() / b.Total)
+		}
+		st.Backends = append(st.Backends, b)
+	}
+	return st
+}
