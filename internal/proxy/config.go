@@ -19,6 +19,9 @@ type Config struct {
 	To       Alias
 	Backends []Backend
 
+	// Check asks the backends of a list; an alias's are checked by their owners.
+	Check Check
+
 	Algorithm Algorithm
 	// Cut closes connections to a member that left; otherwise they may stay
 	// until they end by themselves.

@@ -39,7 +39,8 @@ type Member struct {
 	ejected bool   // connections to it failed
 	tries   int    // failures since it was good
 	retry   time.Time
-	why     error
+	failure error // why it is ejected
+	why     error // what to tell about it
 }
 
 // Pool decides which backend a connection gets. All methods may be called by
@@ -134,7 +135,10 @@ func (p *Pool) Failed(m *Member, now time.Time, why error) (news bool) {
 	}
 	news = !m.ejected
 	m.tries++
-	m.ejected, m.retry, m.why = true, now.Add(pause), why
+	m.ejected, m.retry, m.failure = true, now.Add(pause), why
+	if !m.sick {
+		m.why = why
+	}
 	return news
 }
 
@@ -144,8 +148,19 @@ func (p *Pool) Succeeded(m *Member) (news bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	news = m.ejected
-	m.ejected, m.tries, m.why = false, 0, nil
+	m.ejected, m.tries, m.failure = false, 0, nil
+	if !m.sick {
+		m.why = nil
+	}
 	return news
+}
+
+// Readmit lets an ejected member have connections again where there is no way to
+// ask it first. The next failure ejects it for longer.
+func (p *Pool) Readmit(m *Member) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m.ejected = false
 }
 
 // SetHealth takes the verdict of a health check; why is nil when m is well.
@@ -154,6 +169,9 @@ func (p *Pool) SetHealth(m *Member, why error) (news bool) {
 	defer p.mu.Unlock()
 	news = m.sick != (why != nil)
 	m.sick = why != nil
+	if m.why = why; why == nil && m.ejected {
+		m.why = m.failure
+	}
 	return news
 }
 

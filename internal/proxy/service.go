@@ -24,6 +24,19 @@ type service struct {
 
 	changed chan struct{}          // one slot: cfg is another
 	problem atomic.Pointer[string] // why it does not listen
+	// cutter ends connections to members that match; set once it listens.
+	cutter atomic.Pointer[func(func(*Member) bool) int]
+	// checking belongs to whoever follows.
+	checking map[*Member]*checker
+}
+
+func (s *service) setCut(fn func(func(*Member) bool) int) { s.cutter.Store(&fn) }
+
+func (s *service) cut(match func(*Member) bool) int {
+	if fn := s.cutter.Load(); fn != nil {
+		return (*fn)(match)
+	}
+	return 0
 }
 
 const (
@@ -35,7 +48,7 @@ const (
 )
 
 func newService(c Config, opts Options, eng engine) *service {
-	return &service{front: newFront(c, opts.Log), opts: opts, eng: eng, changed: make(chan struct{}, 1)}
+	return &service{front: newFront(c, opts.Log), opts: opts, eng: eng, changed: make(chan struct{}, 1), checking: map[*Member]*checker{}}
 }
 
 // takes says whether the running service can become this one.
@@ -58,13 +71,20 @@ func (s *service) run(ctx context.Context) {
 	var helpers sync.WaitGroup
 	defer helpers.Wait()
 	helpers.Go(func() { s.follow(ctx) })
-	helpers.Go(func() { s.probe(ctx) })
+	if s.cfg.Load().UDP {
+		// There is no asking without a datagram of a client's.
+		helpers.Go(func() { s.probe(ctx, func(_ context.Context, m *Member) { s.pool.Readmit(m) }) })
+		s.runUDP(ctx)
+		return
+	}
+	helpers.Go(func() { s.probe(ctx, s.try) })
 
 	ln := s.bind(ctx)
 	if ln == nil {
 		return
 	}
 	defer ln.Close()
+	s.setCut(func(match func(*Member) bool) int { return s.eng.cut(s.front, match) })
 	if err := s.eng.listen(s.front, ln); err != nil {
 		s.trouble(err)
 		return
@@ -93,14 +113,23 @@ func (s *service) bind(ctx context.Context) *net.TCPListener {
 			s.problem.Store(nil)
 			return ln
 		}
-		if ctx.Err() == nil {
-			s.trouble(fmt.Errorf("%w; tried again every second", err))
-		}
-		select {
-		case <-ctx.Done():
+		if !s.waitToBind(ctx, err) {
 			return nil
-		case <-time.After(bindAgain):
 		}
+	}
+}
+
+// waitToBind tells why the address could not be had and waits before the next
+// try. It gives false when ctx is done.
+func (s *service) waitToBind(ctx context.Context, err error) bool {
+	if ctx.Err() == nil {
+		s.trouble(fmt.Errorf("%w; tried again every second", err))
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(bindAgain):
+		return true
 	}
 }
 
@@ -114,7 +143,7 @@ func (s *service) drain() {
 		select {
 		case <-s.emptied:
 		case <-limit.C:
-			if n := s.eng.cut(s.front, func(*Member) bool { return true }); n > 0 {
+			if n := s.cut(func(*Member) bool { return true }); n > 0 {
 				s.log.Warn(fmt.Sprintf("proxy %s: connections did not end within drain-timeout and were reset", s.name), "connections", n)
 			}
 			return
@@ -124,6 +153,11 @@ func (s *service) drain() {
 
 // follow keeps the pool at what the table or the file says.
 func (s *service) follow(ctx context.Context) {
+	defer func() {
+		for _, c := range s.checking {
+			<-c.done // their contexts are done
+		}
+	}()
 	for ctx.Err() == nil {
 		cfg := s.cfg.Load()
 		under, stop := context.WithCancel(ctx)
@@ -151,7 +185,7 @@ func (s *service) followAlias(ctx context.Context, cfg *Config) {
 		// A Name is another one only when something of it changed.
 		if name := view.Name(cfg.To.Name); first || name != seen {
 			seen = name
-			s.update(cfg, Tier(name, cfg.To.Port))
+			s.update(ctx, cfg, Tier(name, cfg.To.Port))
 		}
 		select {
 		case <-view.Superseded():
@@ -162,10 +196,11 @@ func (s *service) followAlias(ctx context.Context, cfg *Config) {
 }
 
 // update makes these the backends.
-func (s *service) update(cfg *Config, targets []Target) {
+func (s *service) update(ctx context.Context, cfg *Config, targets []Target) {
 	left := s.pool.Update(targets)
+	s.checkers(ctx, cfg)
 	if cfg.Cut && len(left) > 0 {
-		n := s.eng.cut(s.front, func(m *Member) bool { return slices.Contains(left, m) })
+		n := s.cut(func(m *Member) bool { return slices.Contains(left, m) })
 		if n > 0 {
 			s.log.Info(fmt.Sprintf("proxy %s: connections to members that left are cut", s.name), "connections", n)
 		}
@@ -204,7 +239,7 @@ func (s *service) followList(ctx context.Context, cfg *Config) {
 				targets = append(targets, Target{Addr: netip.AddrPortFrom(a.Unmap(), b.Port), Weight: b.Weight, Name: b.String()})
 			}
 		}
-		s.update(cfg, targets)
+		s.update(ctx, cfg, targets)
 	}
 	var resolving sync.WaitGroup
 	for i, b := range cfg.Backends {
@@ -264,14 +299,14 @@ func (s *service) resolve(ctx context.Context, host string, found func([]netip.A
 }
 
 // probe tries ejected backends again, so that no client has to.
-func (s *service) probe(ctx context.Context) {
+func (s *service) probe(ctx context.Context, try func(context.Context, *Member)) {
 	var probing sync.WaitGroup
 	defer probing.Wait()
 	for {
 		due, next := s.pool.Probes(time.Now())
 		if len(due) > 0 {
 			for _, m := range due {
-				probing.Go(func() { s.try(ctx, m) })
+				probing.Go(func() { try(ctx, m) })
 			}
 			probing.Wait() // each ends with connect-timeout at the latest
 			continue
