@@ -46,6 +46,7 @@ type Config struct {
 	HealthChecks   []HealthCheck
 	ActivityChecks []ActivityCheck
 	Notification   *Notification // nil: no mail
+	Proxies        []Proxy       // in the order of the file
 	HookTimeout    time.Duration
 	OnStart        Command
 

@@ -40,6 +40,7 @@ var settings = map[string]When{
 	"ActivityChecks":        Running,
 	"Notification":          Running,
 	"HookTimeout":           Running,
+	"Proxies":               Running,
 	"Gossip.NodeLifetime":   Running,
 	"Gossip.SendInterval":   Running,
 	"Gossip.ReceiveTimeout": Running,

@@ -27,7 +27,7 @@ func tables(t *testing.T) []row {
 	t.Helper()
 	under := map[string]string{
 		"Keys": "", "alias as a mapping": "alias.", "health-check": "health-check.",
-		"activity-check": "activity-check.", "notification": "notification.",
+		"activity-check": "activity-check.", "notification": "notification.", "proxy": "proxy.", "proxy.backends": "proxy.backends.",
 	}
 	var rows []row
 	section := ""
@@ -172,6 +172,11 @@ func TestSampleLoads(t *testing.T) {
 		case n == nil:
 		case nested && block == "alias":
 			n = n.items[1].get(inner)
+		case strings.HasPrefix(key, "proxy.backends."):
+			_, inner, _ = strings.Cut(inner, ".")
+			n = n.fields[1].value.get("backends").items[1].get(inner)
+		case nested && block == "proxy" && n.fields[0].value.get(inner) == nil:
+			n = n.fields[1].value.get(inner)
 		case nested && block == "notification":
 			n = n.get(inner)
 		case nested:

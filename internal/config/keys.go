@@ -60,6 +60,7 @@ var topKeys = []key[Config]{
 	{"health-check", (*loader).healthChecks},
 	{"activity-check", (*loader).activityChecks},
 	{"notification", (*loader).notification},
+	{"proxy", (*loader).proxies},
 	{"on-start", func(l *loader, v value, c *Config) { l.command(v, &c.OnStart) }},
 	{"hook-timeout", func(l *loader, v value, c *Config) {
 		l.duration(v, 100*time.Millisecond, time.Hour, &c.HookTimeout)

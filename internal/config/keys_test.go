@@ -81,6 +81,25 @@ var keyCases = map[string]struct {
 	"notification.open_timeout": {"0.1", "Notification.OpenTimeout = 100ms", "3601", "0.1…3600", "long"},
 	"notification.read_timeout": {"90s", "Notification.ReadTimeout = 1m30s", "0", "0.1…3600", "long"},
 
+	"proxy":                   {"{web: {listen: '0.0.0.0:80', backends: '10.0.0.2:80, web-03:81'}}", `Proxies[0].Backends[1].Host = "web-03"`, "{web: {listen: '0.0.0.0:80'}}", "to or backends is missing", "web"},
+	"proxy.network":           {"udp", `Proxies[0].Network = "udp"`, "", "", "sctp"},
+	"proxy.listen":            {"'[::1]:53'", "Proxies[0].Listen = [::1]:53", "127.0.0.1:0", "an address and a port", "80"},
+	"proxy.to":                {"db:3306", `Proxies[0].To.Name = "db"`, "db:65536", "an alias and a port", "db"},
+	"proxy.backends":          {"[{address: '10.0.0.2:80', weight: 3}, db:80]", "Proxies[0].Backends[0].Weight = 3", "10.0.0.2", "has no port", "{a: b}"},
+	"proxy.algorithm":         {"least_conn", `Proxies[0].Algorithm = "least_conn"`, "", "", "best"},
+	"proxy.on-inactive":       {"cut", `Proxies[0].OnInactive = "cut"`, "", "", "drop"},
+	"proxy.connect-timeout":   {"0.5", "Proxies[0].ConnectTimeout = 500ms", "0", "0.01…300", "soon"},
+	"proxy.idle-timeout":      {"1h", "Proxies[0].IdleTimeout = 1h0m0s", "-1", "0…604800", "never"},
+	"proxy.drain-timeout":     {"60", "Proxies[0].DrainTimeout = 1m0s", "3601", "0…3600", "long"},
+	"proxy.max-conns":         {"5", "Proxies[0].MaxConns = 5", "0", "1…1000000", "many"},
+	"proxy.send-proxy":        {"v2", `Proxies[0].SendProxy = "v2"`, "", "", "v3"},
+	"proxy.accept-proxy-from": {"10.0.0.0/8", "Proxies[0].AcceptProxyFrom[0] = 10.0.0.0/8", "10.0.0.0/33", "a prefix", "{a: b}"},
+	"proxy.check":             {"tcp_check 80", "Proxies[0].Check = tcp_check 80", "tcp_check 65536", "65535", "/etc/check.rb"},
+	"proxy.check-interval":    {"0.05", "Proxies[0].CheckInterval = 50ms", "301", "0.05…300", "often"},
+	"proxy.check-timeout":     {"300", "Proxies[0].CheckTimeout = 5m0s", "0", "0.05…300", "[3]"},
+	"proxy.backends.address":  {"'[2001:db8::1]:80'", `Proxies[0].Backends[0].Host = "2001:db8::1"`, "0.0.0.0:80", "no address of a server", "[a]"},
+	"proxy.backends.weight":   {"65535", "Proxies[0].Backends[0].Weight = 65535", "0", "1…65535", "heavy"},
+
 	"alias.name":     {"Web", `Aliases[0].Name = "web"`, "a..b", "empty label", "[web]"},
 	"alias.ttl":      {"2147483647", "Aliases[0].TTL = 2147483647", "2147483648", "0 or more", "1h"},
 	"alias.priority": {"Secondary", "Aliases[0].Priority = Secondary", "", "", "origin"},
@@ -103,6 +122,19 @@ func fileWith(key, value string) string {
 			entry = "{ttl: 60"
 		}
 		sets["alias"] = fmt.Sprintf("[%s, %s: %s}]", entry, inner, value)
+	case strings.HasPrefix(key, "proxy.backends."):
+		entry := "{weight: 2"
+		if _, inner, _ = strings.Cut(inner, "."); inner != "address" {
+			entry = "{address: 'db:80'"
+		}
+		sets[block] = fmt.Sprintf("{web: {listen: '127.0.0.1:80', backends: [%s, %s: %s}]}}", entry, inner, value)
+	case block == "proxy":
+		entry := map[string]string{"listen": "127.0.0.1:80", "backends": "db:80"}
+		if inner == "to" {
+			delete(entry, "backends")
+		}
+		entry[inner] = value
+		sets[block] = "\n  web:\n" + lines("    ", entry)
 	case block == "notification":
 		entry := map[string]string{"host": "mail", "recipients": "a@b", "account": "me"}
 		entry[inner] = value
@@ -143,6 +175,8 @@ func knownKeys() []string {
 	nested("health-check", names(healthKeys))
 	nested("activity-check", names(activityKeys))
 	nested("notification", names(notificationKeys))
+	nested("proxy", names(proxyKeys))
+	nested("proxy.backends", names(proxyBackendKeys))
 	return list
 }
 

@@ -154,8 +154,13 @@ func domainOf(text string) string {
 }
 
 func (l *loader) allowRecursion(v value, c *Config) {
-	const expected = "a prefix (10.0.0.0/8) or an address"
 	c.AllowRecursion = []netip.Prefix{} // not nil: nobody, if nothing follows
+	l.prefixes(v, &c.AllowRecursion)
+}
+
+// prefixes reads a list of prefixes and addresses.
+func (l *loader) prefixes(v value, into *[]netip.Prefix) {
+	const expected = "a prefix (10.0.0.0/8) or an address"
 	for _, i := range l.list(v, expected) {
 		p, err := parsePrefix(i.text)
 		if err != nil {
@@ -166,7 +171,7 @@ func (l *loader) allowRecursion(v value, c *Config) {
 			l.problem(i.in(0), i.key, "expected %s, found %s%s", expected, quote(i.text), hint)
 			continue
 		}
-		c.AllowRecursion = append(c.AllowRecursion, p)
+		*into = append(*into, p)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"murakumo/internal/catalog"
+	"murakumo/internal/check/expr"
 	"murakumo/internal/failover"
 )
 
@@ -132,6 +133,14 @@ var topForms = map[string]form[Config]{
 		}
 		return write(notificationKeys, notificationForms, c.Notification)
 	},
+	"proxy": func(c *Config) *node {
+		m := &node{kind: mapping}
+		for _, p := range c.Proxies {
+			p.To.Name = c.whole(p.To.Name)
+			m.fields = append(m.fields, field{text(p.Name), write(proxyKeys, proxyForms, &p)})
+		}
+		return some(m)
+	},
 	"on-start":     func(c *Config) *node { return command(c.OnStart) },
 	"hook-timeout": func(c *Config) *node { return duration(c.HookTimeout) },
 }
@@ -153,17 +162,8 @@ var healthForms = map[string]form[HealthCheck]{
 	},
 	"on-activate":   func(h *HealthCheck) *node { return command(h.OnActivate) },
 	"on-inactivate": func(h *HealthCheck) *node { return command(h.OnInactivate) },
-	"script": func(h *HealthCheck) *node {
-		if h.Script == nil {
-			return nil
-		}
-		n := plain(h.Script.String())
-		if strings.Contains(n.text, "\n") {
-			n.style = blockStyle
-		}
-		return n
-	},
-	"command": func(h *HealthCheck) *node { return command(h.Command) },
+	"script":        func(h *HealthCheck) *node { return script(h.Script) },
+	"command":       func(h *HealthCheck) *node { return command(h.Command) },
 	"ttl": func(h *HealthCheck) *node {
 		if h.TTL == 0 {
 			return nil
@@ -262,6 +262,18 @@ func optional(s string) *node {
 		return nil
 	}
 	return text(s)
+}
+
+// script writes an expression, one of several lines as such.
+func script(s *expr.Script) *node {
+	if s == nil {
+		return nil
+	}
+	n := plain(s.String())
+	if strings.Contains(n.text, "\n") {
+		n.style = blockStyle
+	}
+	return n
 }
 
 func textOf[T fmt.Stringer](v T) *node { return text(v.String()) }

@@ -75,6 +75,8 @@ func TestEveryKeyHasAForm(t *testing.T) {
 	check("health-check.", names(healthKeys), slices.Collect(maps.Keys(healthForms)))
 	check("activity-check.", names(activityKeys), slices.Collect(maps.Keys(activityForms)))
 	check("notification.", names(notificationKeys), slices.Collect(maps.Keys(notificationForms)))
+	check("proxy.", names(proxyKeys), slices.Collect(maps.Keys(proxyForms)))
+	check("proxy.backends.", names(proxyBackendKeys), slices.Collect(maps.Keys(proxyBackendForms)))
 }
 
 // What is written loads to the same configuration: the reference file with all
