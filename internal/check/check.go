@@ -52,9 +52,14 @@ var calls = map[string]func(expr.Call) Probe{
 
 // Compile gives the probe that runs a script. Its checks run one after the
 // other within the one ctx, those alone that still matter.
-func Compile(s *expr.Script) Probe {
+func Compile(s *expr.Script) Probe { return CompileAt(s, "127.0.0.1") }
+
+// CompileAt is Compile for a service on another host: what the script asks of
+// 127.0.0.1, where nothing else is said, it asks of that host.
+func CompileAt(s *expr.Script, host string) Probe {
 	return func(ctx context.Context) error {
 		return s.Eval(ctx, func(ctx context.Context, c expr.Call) error {
+			c = c.At(host)
 			make := calls[c.Name]
 			if make == nil {
 				return fmt.Errorf("this program has no %s", c.Name)

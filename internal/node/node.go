@@ -12,6 +12,7 @@ import (
 	"murakumo/internal/config"
 	"murakumo/internal/control"
 	"murakumo/internal/nameserver"
+	"murakumo/internal/proxy"
 )
 
 // Node is a whole node.
@@ -19,6 +20,7 @@ type Node struct {
 	*Core
 	version string
 	dns     *nameserver.Server
+	proxy   *proxy.Proxy
 	socket  *control.Listener
 }
 
@@ -46,6 +48,8 @@ func New(cfg *config.Config, env Env, version string) (*Node, error) {
 		socket.Close()
 		return nil, fmt.Errorf("cannot serve DNS: %w", err)
 	}
+	n.proxy = proxy.New(proxy.Options{Log: env.Log, View: core.View})
+	n.proxy.Apply(proxyConfigs(cfg.Proxies))
 	return n, nil
 }
 
@@ -72,6 +76,7 @@ func (n *Node) Version() string { return n.version }
 
 // Run runs the node until ctx is done and it has handed over. See [Core.Run].
 func (n *Node) Run(ctx context.Context) error {
+	stopping := ctx
 	return n.Core.Run(ctx, func(ctx context.Context) error {
 		var serving errgroup.Group
 		serving.Go(func() error { return n.dns.Run(ctx) })
@@ -80,6 +85,16 @@ func (n *Node) Run(ctx context.Context) error {
 			// is kept; that is worth more than a clean end.
 			if err := control.NewServer(n.socket, n, n.log).Run(ctx); err != nil {
 				n.log.Error("the control socket has failed; mrkmctl works again after a restart", "error", err)
+			}
+			return nil
+		})
+		serving.Go(func() error {
+			// It drains beside the handing-over and not after it.
+			draining, stop := context.WithCancel(stopping)
+			defer stop()
+			defer context.AfterFunc(ctx, stop)()
+			if err := n.proxy.Run(draining); err != nil {
+				n.log.Error("the listeners of the proxy do not work; the rest goes on", "error", err)
 			}
 			return nil
 		})

@@ -59,14 +59,19 @@ func (p *Proxy) Apply(configs []Config) {
 // for the connections, each listener's at most for its DrainTimeout, and returns
 // nil. It returns an error when it cannot start.
 func (p *Proxy) Run(ctx context.Context) error {
-	eng, err := p.engine()
-	if err != nil {
-		return fmt.Errorf("the proxy cannot start: %w", err)
-	}
 	moving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var eng engine
 	var engine, services sync.WaitGroup
-	engine.Go(func() { eng.run(moving) })
 	for {
+		if eng == nil && p.wanted() {
+			// Not before there is a listener: it has threads.
+			var err error
+			if eng, err = p.engine(); err != nil {
+				return fmt.Errorf("the proxy cannot start: %w", err)
+			}
+			engine.Go(func() { eng.run(moving) })
+		}
 		p.arrange(ctx, eng, &services)
 		select {
 		case <-p.changed:
@@ -78,6 +83,12 @@ func (p *Proxy) Run(ctx context.Context) error {
 		engine.Wait()
 		return nil
 	}
+}
+
+func (p *Proxy) wanted() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.configs) > 0
 }
 
 // arrange starts, changes and stops services until they are as configured.

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -74,6 +75,21 @@ func (c Call) Secrets() []string {
 		}
 	}
 	return secrets
+}
+
+// At gives the call as it is for a service on another host: a host that is this
+// one, by default or by its address, is replaced.
+func (c Call) At(host string) Call {
+	if c.sig == nil {
+		return c
+	}
+	for i, p := range c.sig.Params {
+		if p.Name == "host" && c.args[i] == localhost {
+			c.args = slices.Clone(c.args)
+			c.args[i] = host
+		}
+	}
+	return c
 }
 
 // String writes the call without parentheses, without arguments that only

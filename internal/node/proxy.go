@@ -1,0 +1,38 @@
+package node
+
+import (
+	"context"
+	"slices"
+
+	"murakumo/internal/check"
+	"murakumo/internal/config"
+	"murakumo/internal/proxy"
+)
+
+// proxyConfigs gives the listeners of a configuration as the proxy takes them.
+func proxyConfigs(listeners []config.Proxy) []proxy.Config {
+	all := make([]proxy.Config, 0, len(listeners))
+	for _, p := range listeners {
+		c := proxy.Config{
+			Name: p.Name, UDP: p.Network == "udp", Listen: p.Listen,
+			To:        proxy.Alias{Name: p.To.Name, Port: p.To.Port},
+			Algorithm: proxy.Algorithm(slices.Index(proxy.Algorithms(), p.Algorithm)),
+			Cut:       p.OnInactive == "cut", MaxConns: p.MaxConns,
+			ConnectTimeout: p.ConnectTimeout, IdleTimeout: p.IdleTimeout, DrainTimeout: p.DrainTimeout,
+			SendProxy: slices.Index([]string{"none", "v1", "v2"}, p.SendProxy), AcceptProxyFrom: p.AcceptProxyFrom,
+		}
+		for _, b := range p.Backends {
+			c.Backends = append(c.Backends, proxy.Backend{Host: b.Host, Port: b.Port, Weight: b.Weight})
+		}
+		if p.Check != nil {
+			c.Check = proxy.Check{
+				Interval: p.CheckInterval, Timeout: p.CheckTimeout,
+				Probe: func(t proxy.Target) func(context.Context) error {
+					return check.CompileAt(p.Check, t.Addr.Addr().String())
+				},
+			}
+		}
+		all = append(all, c)
+	}
+	return all
+}
