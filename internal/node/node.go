@@ -42,14 +42,17 @@ func New(cfg *config.Config, env Env, version string) (*Node, error) {
 		Bind: cfg.Bind, Port: cfg.Port, Resolvers: cfg.Resolvers, Log: env.Log, Rules: rules(cfg),
 	}, core.View)
 	core.parts = append(core.parts, func(_, next *config.Config) (commit, undo func(), err error) {
-		return func() { n.dns.Change(rules(next), next.Resolvers) }, nil, nil
+		return func() {
+			n.dns.Change(rules(next), next.Resolvers)
+			n.proxy.Apply(proxyConfigs(next.Proxies))
+		}, nil, nil
 	})
+	n.proxy = proxy.New(proxy.Options{Log: env.Log, View: core.View})
+	n.proxy.Apply(proxyConfigs(cfg.Proxies))
 	if err := n.dns.Listen(); err != nil {
 		socket.Close()
 		return nil, fmt.Errorf("cannot serve DNS: %w", err)
 	}
-	n.proxy = proxy.New(proxy.Options{Log: env.Log, View: core.View})
-	n.proxy.Apply(proxyConfigs(cfg.Proxies))
 	return n, nil
 }
 

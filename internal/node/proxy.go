@@ -26,7 +26,7 @@ func proxyConfigs(listeners []config.Proxy) []proxy.Config {
 		}
 		if p.Check != nil {
 			c.Check = proxy.Check{
-				Interval: p.CheckInterval, Timeout: p.CheckTimeout,
+				What: p.Check.String(), Interval: p.CheckInterval, Timeout: p.CheckTimeout,
 				Probe: func(t proxy.Target) func(context.Context) error {
 					return check.CompileAt(p.Check, t.Addr.Addr().String())
 				},

@@ -9,7 +9,9 @@ import (
 // Check is how the backends of a fixed list are asked whether they are well.
 type Check struct {
 	// Probe makes the question for one backend's address; nil: no checks.
-	Probe    func(Target) func(context.Context) error
+	Probe func(Target) func(context.Context) error
+	// What tells in words what is asked. Two checks that say the same ask the same.
+	What     string
 	Interval time.Duration // from start to start
 	Timeout  time.Duration
 }
