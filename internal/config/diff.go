@@ -210,7 +210,7 @@ func shown(path string, n *node) string {
 	switch key := path[strings.LastIndexByte(path, '.')+1:]; key {
 	case "password":
 		return "***"
-	case "script":
+	case "script", "check":
 		if script, err := expr.Parse(n.text); err == nil {
 			text = strings.ReplaceAll(script.LogValue().String(), "\n", "; ")
 		}

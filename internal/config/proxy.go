@@ -260,7 +260,7 @@ var proxyForms = map[string]form[Proxy]{
 	"network": func(p *Proxy) *node { return text(p.Network) },
 	"listen":  func(p *Proxy) *node { return text(p.Listen.String()) },
 	"to": func(p *Proxy) *node {
-		if p.To.Name == "" {
+		if p.To == (ProxyAlias{}) {
 			return nil
 		}
 		return text(fmt.Sprintf("%s:%d", p.To.Name, p.To.Port))
