@@ -98,27 +98,6 @@ func (l *loader) activityChecks(v value, c *Config) {
 	})
 }
 
-func (l *loader) notification(v value, c *Config) {
-	if v.kind != mapping {
-		l.wrong(v, "a mapping")
-		return
-	}
-	n := defaultNotification()
-	there := readKeys(l, v, notificationKeys, &n)
-	for _, name := range []string{"host", "recipients"} {
-		if _, ok := there[name]; !ok {
-			l.problem(v.keyAt, v.key, "%s is missing", name)
-		}
-	}
-	if r, ok := there["recipients"]; ok && r.size == 1 && len(n.Recipients) == 0 && strings.Trim(r.text, ", \t") == "" {
-		l.wrong(r, "a mail address")
-	}
-	if p, ok := there["password"]; ok && there["account"].node == nil {
-		l.problem(p.place, p.key, "account is missing")
-	}
-	c.Notification = &n
-}
-
 // finish asks what can be asked only when everything is read.
 func (l *loader) finish(whole place) {
 	c := l.cfg

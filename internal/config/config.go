@@ -132,16 +132,3 @@ type ActivityCheck struct {
 	OnActivate   Command
 	OnInactivate Command
 }
-
-// Notification is where mail goes and how.
-type Notification struct {
-	Host        string
-	Port        uint16
-	Helo        string
-	Account     string
-	Password    string
-	Sender      string
-	Recipients  []string
-	OpenTimeout time.Duration
-	ReadTimeout time.Duration
-}

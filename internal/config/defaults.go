@@ -57,6 +57,8 @@ func defaultNotification() Notification {
 	}
 }
 
+func defaultWebhook() Webhook { return Webhook{Timeout: 30 * time.Second} }
+
 // DefaultSocket gives the path of the control socket where none is configured:
 // /run/murakumo/murakumo.sock for root, for everybody else
 // murakumo/murakumo.sock in $XDG_RUNTIME_DIR, or in a folder of the user's own

@@ -148,6 +148,14 @@ func (c *Config) leaves() []leaf {
 				text := oneLine(write(aliasKeys, aliasForms, &a))
 				all = append(all, leaf{join(key, a.Name), text, text})
 			}
+		case "notification":
+			for _, inner := range f.value.fields {
+				if path := join(key, inner.key.text); inner.key.text == "webhook" {
+					all = append(all, webhookLeaf(path, c.Notification.Webhooks))
+				} else {
+					all = leavesOf(all, path, inner.value)
+				}
+			}
 		default:
 			all = leavesOf(all, key, f.value)
 		}

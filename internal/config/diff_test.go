@@ -215,6 +215,9 @@ func TestDiff(t *testing.T) {
 		{"a password", "notification: {host: h, recipients: a@example.org, account: a, password: hush}",
 			"notification: {host: h, recipients: a@example.org, account: a, password: hush hush}", `
 			notification.password: "***" -> "***"`},
+		{"a webhook", "notification: {webhook: [{url: 'https://a.example/hush', secret: hush}, 'http://127.0.0.1:9093/']}",
+			"notification: {webhook: {url: 'https://a.example/hush', secret: hush hush, headers: {a: hush}}}", `
+			notification.webhook: "https://a.example, http://127.0.0.1:9093" -> "https://a.example"`},
 		{"arguments", "", "on-start: [/usr/local/sbin/attach_if, -k, hush]", `
 			on-start: "" -> "/usr/local/sbin/attach_if (and 2 arguments)"`},
 		{"lists", "name-includes: a", "name-includes: [a, b]", `

@@ -27,7 +27,8 @@ func tables(t *testing.T) []row {
 	t.Helper()
 	under := map[string]string{
 		"Keys": "", "alias as a mapping": "alias.", "health-check": "health-check.",
-		"activity-check": "activity-check.", "notification": "notification.", "proxy": "proxy.", "proxy.backends": "proxy.backends.",
+		"activity-check": "activity-check.", "notification": "notification.", "webhook": "notification.webhook.",
+		"proxy": "proxy.", "proxy.backends": "proxy.backends.",
 	}
 	var rows []row
 	section := ""
@@ -144,7 +145,7 @@ func TestDocumentedExamplesLoad(t *testing.T) {
 
 // commented matches a line of the sample that is a setting without its #: what
 // explains has one blank behind the #.
-var commented = regexp.MustCompile(`(?m)^#([a-z]|  +[a-z])`)
+var commented = regexp.MustCompile(`(?m)^#([a-z]|  +[a-z-])`)
 
 func TestSampleLoads(t *testing.T) {
 	const path = "packaging/murakumo.yml"
@@ -177,6 +178,8 @@ func TestSampleLoads(t *testing.T) {
 			n = n.fields[1].value.get("backends").items[1].get(inner)
 		case nested && block == "proxy" && n.fields[0].value.get(inner) == nil:
 			n = n.fields[1].value.get(inner)
+		case nested && strings.HasPrefix(inner, "webhook."):
+			n = n.get("webhook").items[0].get(strings.TrimPrefix(inner, "webhook."))
 		case nested && block == "notification":
 			n = n.get(inner)
 		case nested:

@@ -89,7 +89,8 @@ func whole(t *testing.T, c *Config) {
 			t.Errorf("activity check %+v", a)
 		}
 	}
-	if n := c.Notification; n != nil && (n.Host == "" || n.Port == 0 || n.Sender == "" || len(n.Recipients) == 0) {
+	if n := c.Notification; n != nil && (n.Port == 0 || n.Sender == "" || (n.Host == "") != (len(n.Recipients) == 0) ||
+		n.Host == "" && len(n.Webhooks) == 0) {
 		t.Errorf("notification %+v", n)
 	}
 	if len(c.Bind) == 0 || c.Port == 0 || c.Gossip.Port == 0 || c.MaxIPNum < 1 || c.MaxRecords < 1 || c.Socket == "" ||

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"log/slog"
 	"math"
-	"net/mail"
 	"strings"
 	"time"
 
@@ -107,34 +106,6 @@ var activityKeys = []key[ActivityCheck]{
 	{"on-inactivate", func(l *loader, v value, a *ActivityCheck) { l.command(v, &a.OnInactivate) }},
 }
 
-// notificationKeys are the keys of notification.
-var notificationKeys = []key[Notification]{
-	{"host", (*loader).mailHost},
-	{"port", func(l *loader, v value, n *Notification) { integer(l, v, 1, math.MaxUint16, &n.Port) }},
-	{"helo", func(l *loader, v value, n *Notification) { l.word(v, "a host name", &n.Helo) }},
-	{"account", func(l *loader, v value, n *Notification) { l.word(v, "an account's name", &n.Account) }},
-	{"password", (*loader).password},
-	{"sender", func(l *loader, v value, n *Notification) {
-		if text, ok := l.textOf(v, "a mail address"); ok {
-			l.mailAddress(item{v.node, v.key, text, 0}, &n.Sender)
-		}
-	}},
-	{"recipients", func(l *loader, v value, n *Notification) {
-		for _, i := range l.list(v, "a mail address") {
-			var to string
-			if l.mailAddress(i, &to) {
-				n.Recipients = append(n.Recipients, to)
-			}
-		}
-	}},
-	{"open_timeout", func(l *loader, v value, n *Notification) {
-		l.duration(v, 100*time.Millisecond, time.Hour, &n.OpenTimeout)
-	}},
-	{"read_timeout", func(l *loader, v value, n *Notification) {
-		l.duration(v, 100*time.Millisecond, time.Hour, &n.ReadTimeout)
-	}},
-}
-
 func (l *loader) negativeTTL(v value, c *Config) {
 	l.duration(v, 0, 24*time.Hour, &c.NegativeTTL)
 	if c.NegativeTTL%time.Second != 0 {
@@ -217,33 +188,4 @@ func (l *loader) word(v value, expected string, into *string) {
 		return
 	}
 	*into = text
-}
-
-func (l *loader) mailHost(v value, n *Notification) {
-	const expected = "a host name or an address; the port has a key of its own"
-	l.word(v, expected, &n.Host)
-	if _, err := parseHost(n.Host); n.Host != "" && err != nil {
-		l.wrong(v, expected)
-		n.Host = ""
-	}
-}
-
-// password reads a secret: it is never shown, and may have blanks in it.
-func (l *loader) password(v value, n *Notification) {
-	if v.kind != scalar || strings.ContainsAny(v.text, "\r\n\x00") {
-		l.problem(v.place, v.key, "expected a text of one line")
-		return
-	}
-	l.secret = l.secret || v.src.order == orderFile
-	n.Password = v.text
-}
-
-func (l *loader) mailAddress(i item, into *string) bool {
-	a, err := mail.ParseAddress(i.text)
-	if err != nil {
-		l.problem(i.in(0), i.key, "expected a mail address, found %s", quote(i.text))
-		return false
-	}
-	*into = a.Address
-	return true
 }

@@ -71,8 +71,12 @@ var keyCases = map[string]struct {
 	"activity-check.on-activate":   {"/usr/local/sbin/attach_if eni-1", `ActivityChecks[0].OnActivate = ["/usr/local/sbin/attach_if" "eni-1"]`, "./attach_if", "write all of it", "{a: b}"},
 	"activity-check.on-inactivate": {"detach_if", `ActivityChecks[0].OnInactivate = ["/usr/local/sbin/detach_if"]`, "/srv/socket", "no regular file", "{a: b}"},
 
-	"notification.host":         {"mail.example", `Notification.Host = "mail.example"`, "mail:25", "a key of its own", "[a]"},
-	"notification.port":         {"587", "Notification.Port = 587", "0", "1…65535", "smtp"},
+	"notification.host":    {"mail.example", `Notification.Host = "mail.example"`, "mail:25", "a key of its own", "[a]"},
+	"notification.port":    {"587", "Notification.Port = 587", "0", "1…65535", "smtp"},
+	"notification.tls":     {"Implicit", "Notification.Port = 465", "", "", "ssl"},
+	"notification.ca-file": {"/etc/murakumo-ca.pem", `Notification.CAFile = "/etc/murakumo-ca.pem"`, "/etc/murakumo.key", "expected PEM", "ca.pem"},
+	"notification.webhook": {"'https://a.example/x,y , http://127.0.0.1:9093/'", `Notification.Webhooks[0].URL = "https://a.example/x,y"`,
+		"https://a.example:65536/", "1…65535", "[[a]]"},
 	"notification.helo":         {"me.example", `Notification.Helo = "me.example"`, "", "", "me you"},
 	"notification.account":      {"me", `Notification.Account = "me"`, "", "", "[me]"},
 	"notification.password":     {"' x'", `Notification.Password = " x"`, "", "", "[x]"},
@@ -81,24 +85,29 @@ var keyCases = map[string]struct {
 	"notification.open_timeout": {"0.1", "Notification.OpenTimeout = 100ms", "3601", "0.1…3600", "long"},
 	"notification.read_timeout": {"90s", "Notification.ReadTimeout = 1m30s", "0", "0.1…3600", "long"},
 
-	"proxy":                   {"{web: {listen: '0.0.0.0:80', backends: '10.0.0.2:80, web-03:81'}}", `Proxies[0].Backends[1].Host = "web-03"`, "{web: {listen: '0.0.0.0:80'}}", "to or backends is missing", "web"},
-	"proxy.network":           {"udp", `Proxies[0].Network = "udp"`, "", "", "sctp"},
-	"proxy.listen":            {"'[::1]:53'", "Proxies[0].Listen = [::1]:53", "127.0.0.1:0", "an address and a port", "80"},
-	"proxy.to":                {"db:3306", `Proxies[0].To.Name = "db"`, "db:65536", "an alias and a port", "db"},
-	"proxy.backends":          {"[{address: '10.0.0.2:80', weight: 3}, db:80]", "Proxies[0].Backends[0].Weight = 3", "10.0.0.2", "has no port", "{a: b}"},
-	"proxy.algorithm":         {"least_conn", `Proxies[0].Algorithm = "least_conn"`, "", "", "best"},
-	"proxy.on-inactive":       {"cut", `Proxies[0].OnInactive = "cut"`, "", "", "drop"},
-	"proxy.connect-timeout":   {"0.5", "Proxies[0].ConnectTimeout = 500ms", "0", "0.01…300", "soon"},
-	"proxy.idle-timeout":      {"1h", "Proxies[0].IdleTimeout = 1h0m0s", "-1", "0…604800", "never"},
-	"proxy.drain-timeout":     {"60", "Proxies[0].DrainTimeout = 1m0s", "3601", "0…3600", "long"},
-	"proxy.max-conns":         {"5", "Proxies[0].MaxConns = 5", "0", "1…1000000", "many"},
-	"proxy.send-proxy":        {"v2", `Proxies[0].SendProxy = "v2"`, "", "", "v3"},
-	"proxy.accept-proxy-from": {"10.0.0.0/8", "Proxies[0].AcceptProxyFrom[0] = 10.0.0.0/8", "10.0.0.0/33", "a prefix", "{a: b}"},
-	"proxy.check":             {"tcp_check 80", "Proxies[0].Check = tcp_check 80", "tcp_check 65536", "65535", "/etc/check.rb"},
-	"proxy.check-interval":    {"0.05", "Proxies[0].CheckInterval = 50ms", "301", "0.05…300", "often"},
-	"proxy.check-timeout":     {"300", "Proxies[0].CheckTimeout = 5m0s", "0", "0.05…300", "[3]"},
-	"proxy.backends.address":  {"'[2001:db8::1]:80'", `Proxies[0].Backends[0].Host = "2001:db8::1"`, "0.0.0.0:80", "no address of a server", "[a]"},
-	"proxy.backends.weight":   {"65535", "Proxies[0].Backends[0].Weight = 65535", "0", "1…65535", "heavy"},
+	"proxy":                        {"{web: {listen: '0.0.0.0:80', backends: '10.0.0.2:80, web-03:81'}}", `Proxies[0].Backends[1].Host = "web-03"`, "{web: {listen: '0.0.0.0:80'}}", "to or backends is missing", "web"},
+	"proxy.network":                {"udp", `Proxies[0].Network = "udp"`, "", "", "sctp"},
+	"proxy.listen":                 {"'[::1]:53'", "Proxies[0].Listen = [::1]:53", "127.0.0.1:0", "an address and a port", "80"},
+	"proxy.to":                     {"db:3306", `Proxies[0].To.Name = "db"`, "db:65536", "an alias and a port", "db"},
+	"proxy.backends":               {"[{address: '10.0.0.2:80', weight: 3}, db:80]", "Proxies[0].Backends[0].Weight = 3", "10.0.0.2", "has no port", "{a: b}"},
+	"proxy.algorithm":              {"least_conn", `Proxies[0].Algorithm = "least_conn"`, "", "", "best"},
+	"proxy.on-inactive":            {"cut", `Proxies[0].OnInactive = "cut"`, "", "", "drop"},
+	"proxy.connect-timeout":        {"0.5", "Proxies[0].ConnectTimeout = 500ms", "0", "0.01…300", "soon"},
+	"proxy.idle-timeout":           {"1h", "Proxies[0].IdleTimeout = 1h0m0s", "-1", "0…604800", "never"},
+	"proxy.drain-timeout":          {"60", "Proxies[0].DrainTimeout = 1m0s", "3601", "0…3600", "long"},
+	"proxy.max-conns":              {"5", "Proxies[0].MaxConns = 5", "0", "1…1000000", "many"},
+	"proxy.send-proxy":             {"v2", `Proxies[0].SendProxy = "v2"`, "", "", "v3"},
+	"proxy.accept-proxy-from":      {"10.0.0.0/8", "Proxies[0].AcceptProxyFrom[0] = 10.0.0.0/8", "10.0.0.0/33", "a prefix", "{a: b}"},
+	"proxy.check":                  {"tcp_check 80", "Proxies[0].Check = tcp_check 80", "tcp_check 65536", "65535", "/etc/check.rb"},
+	"proxy.check-interval":         {"0.05", "Proxies[0].CheckInterval = 50ms", "301", "0.05…300", "often"},
+	"proxy.check-timeout":          {"300", "Proxies[0].CheckTimeout = 5m0s", "0", "0.05…300", "[3]"},
+	"proxy.backends.address":       {"'[2001:db8::1]:80'", `Proxies[0].Backends[0].Host = "2001:db8::1"`, "0.0.0.0:80", "no address of a server", "[a]"},
+	"proxy.backends.weight":        {"65535", "Proxies[0].Backends[0].Weight = 65535", "0", "1…65535", "heavy"},
+	"notification.webhook.url":     {"https://a.example", `Notification.Webhooks[0].URL = "https://a.example"`, "http:///x", "expected a URL of http or https", "[a]"},
+	"notification.webhook.secret":  {"/etc/murakumo.key", `Notification.Webhooks[0].Secret = "a secret in a file, long enough"`, "whsec_a", "expected base64", "[a]"},
+	"notification.webhook.headers": {"{x-team: a b, Authorization: Bearer x}", `Notification.Webhooks[0].Headers[1].Name = "X-Team"`, "", "", "a"},
+	"notification.webhook.ca-file": {"/etc/murakumo-ca.pem", `Notification.Webhooks[0].CAFile = "/etc/murakumo-ca.pem"`, "/etc/none.pem", "does not exist", "[a]"},
+	"notification.webhook.timeout": {"0.1", "Notification.Webhooks[0].Timeout = 100ms", "301", "0.1…300", "long"},
 
 	"alias.name":     {"Web", `Aliases[0].Name = "web"`, "a..b", "empty label", "[web]"},
 	"alias.ttl":      {"2147483647", "Aliases[0].TTL = 2147483647", "2147483648", "0 or more", "1h"},
@@ -135,8 +144,12 @@ func fileWith(key, value string) string {
 		}
 		entry[inner] = value
 		sets[block] = "\n  web:\n" + lines("    ", entry)
+	case strings.HasPrefix(key, "notification.webhook."):
+		entry := map[string]string{"url": "https://hooks.example"}
+		entry[strings.TrimPrefix(inner, "webhook.")] = value
+		sets[block] = "\n  webhook:\n   -\n" + lines("     ", entry)
 	case block == "notification":
-		entry := map[string]string{"host": "mail", "recipients": "a@b", "account": "me"}
+		entry := map[string]string{"host": "mail", "recipients": "a@b", "account": "me", "password": "secret"}
 		entry[inner] = value
 		sets[block] = "\n" + lines("  ", entry)
 	default:
@@ -177,6 +190,7 @@ func knownKeys() []string {
 	nested("notification", names(notificationKeys))
 	nested("proxy", names(proxyKeys))
 	nested("proxy.backends", names(proxyBackendKeys))
+	nested("notification.webhook", names(webhookKeys))
 	return list
 }
 

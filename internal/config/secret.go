@@ -27,31 +27,45 @@ func (l *loader) authKey(v value, c *Config) {
 		l.problem(v.place, v.key, "expected %s", expected)
 	}
 	for _, n := range entries {
-		text, path := strings.TrimSpace(n.text), ""
-		switch {
-		case n.kind == broken:
+		text, path, ok := l.secretText(n, v.key, expected)
+		if !ok {
 			continue
-		case n.kind != scalar || text == "":
-			l.problem(n.place, v.key, "expected %s", expected)
-			continue
-		case strings.HasPrefix(text, "/"):
-			var err error
-			path = text
-			if text, err = l.keyFile(path, n, v.key); err != nil {
-				l.problem(n.place, v.key, "%s", err)
-				continue
-			}
-		default:
-			l.secret = l.secret || n.src.order == orderFile
 		}
-		switch {
-		case text == "onion":
-			l.warning(n.place, v.key, "is that of every example: take one of your own, such as `openssl rand -hex 16` prints")
-		case len(text) < minSecret:
-			l.warning(n.place, v.key, "shorter than %d octets and easy to guess: take one such as `openssl rand -hex 16` prints", minSecret)
-		}
+		l.weigh(text, n.place, v.key)
 		c.AuthKeys = append(c.AuthKeys, text)
 		c.KeyFiles = append(c.KeyFiles, path)
+	}
+}
+
+// secretText reads a secret, or the path of a file with one, which is given as
+// well.
+func (l *loader) secretText(n *node, key, expected string) (text, path string, ok bool) {
+	text = strings.TrimSpace(n.text)
+	switch {
+	case n.kind == broken:
+		return "", "", false
+	case n.kind != scalar || text == "":
+		l.problem(n.place, key, "expected %s", expected)
+		return "", "", false
+	case strings.HasPrefix(text, "/"):
+		secret, err := l.keyFile(text, n, key)
+		if err != nil {
+			l.problem(n.place, key, "%s", err)
+			return "", "", false
+		}
+		return secret, text, true
+	}
+	l.secret = l.secret || n.src.order == orderFile
+	return text, "", true
+}
+
+// weigh warns of a secret that others would guess.
+func (l *loader) weigh(secret string, at place, key string) {
+	switch {
+	case secret == "onion":
+		l.warning(at, key, "is that of every example: take one of your own, such as `openssl rand -hex 16` prints")
+	case len(secret) < minSecret:
+		l.warning(at, key, "shorter than %d octets and easy to guess: take one such as `openssl rand -hex 16` prints", minSecret)
 	}
 }
 

@@ -33,12 +33,28 @@ var programs = fstest.MapFS{
 	"etc/murakumo-init.rb":      {Mode: 0o755, Data: []byte("#!/usr/bin/ruby\nip = Murakumo::Util.self_ip_address\n@options['host'] = ip\n")},
 	"etc/plain-init.rb":         {Mode: 0o644, Data: []byte("puts 1\n")},
 	"etc/murakumo.key":          {Mode: 0o600, Data: []byte("a secret in a file, long enough\n")},
+	"etc/murakumo-webhook.key":  {Mode: 0o600, Data: []byte("a secret for webhooks, long enough\n")},
 	"etc/short.key":             {Mode: 0o600, Data: []byte("short\n")},
 	"etc/open.key":              {Mode: 0o644, Data: []byte("a secret in a file, long enough\n")},
+	"etc/murakumo-ca.pem":       {Mode: 0o644, Data: []byte(caPEM)},
 	"etc/empty.key":             {Mode: 0o600, Data: []byte(" \n")},
 	"etc/long.key":              {Mode: 0o600, Data: []byte(strings.Repeat("x", maxSecret+1))},
 	"var/log/murakumo/.folder/": {Mode: 0o755 | fs.ModeDir},
 }
+
+// caPEM is the certificate of a CA whose key is gone.
+const caPEM = `-----BEGIN CERTIFICATE-----
+MIIBizCCATGgAwIBAgIUD4WXoRreyvJsXLVNVKHb87q9DLIwCgYIKoZIzj0EAwIw
+GjEYMBYGA1UEAwwPQ0Egb2YgdGhlIHRlc3RzMCAXDTI2MTEyNTA0Mjg1OFoYDzIx
+MjYxMTAxMDQyODU4WjAaMRgwFgYDVQQDDA9DQSBvZiB0aGUgdGVzdHMwWTATBgcq
+hkjOPQIBBggqhkjOPQMBBwNCAAQSIJroafvKrRcqPEZKy0Hiu8hFUkHw6/RXFrgz
++tG8JRMsIiDgbe45qpesN/gaAKA8J1XvFsCb+Xmq3KdU40cOo1MwUTAdBgNVHQ4E
+FgQUZeE7TvXBAjC4CgAfE65mdkFKhPIwHwYDVR0jBBgwFoAUZeE7TvXBAjC4CgAf
+E65mdkFKhPIwDwYDVR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNIADBFAiArSpYF
+rUDSdLF+7E0e2GmBxAamR6glJMfQeudQsXuCgwIhANo/VlrtozUpjcE/YZrrAS2Y
+be4pkgSzTcBD68pBotFk
+-----END CERTIFICATE-----
+`
 
 // testOptions ask nothing of the machine.
 func testOptions() Options {

@@ -131,7 +131,7 @@ var topForms = map[string]form[Config]{
 		if c.Notification == nil {
 			return nil
 		}
-		return write(notificationKeys, notificationForms, c.Notification)
+		return notificationNode(c.Notification)
 	},
 	"proxy": func(c *Config) *node {
 		m := &node{kind: mapping}
@@ -193,20 +193,6 @@ var activityForms = map[string]form[ActivityCheck]{
 	},
 	"on-activate":   func(a *ActivityCheck) *node { return command(a.OnActivate) },
 	"on-inactivate": func(a *ActivityCheck) *node { return command(a.OnInactivate) },
-}
-
-var notificationForms = map[string]form[Notification]{
-	"host":     func(n *Notification) *node { return text(n.Host) },
-	"port":     func(n *Notification) *node { return number(n.Port) },
-	"helo":     func(n *Notification) *node { return optional(n.Helo) },
-	"account":  func(n *Notification) *node { return optional(n.Account) },
-	"password": func(n *Notification) *node { return optional(n.Password) },
-	"sender":   func(n *Notification) *node { return mailbox(n.Sender) },
-	"recipients": func(n *Notification) *node {
-		return listOf(n.Recipients, mailbox)
-	},
-	"open_timeout": func(n *Notification) *node { return duration(n.OpenTimeout) },
-	"read_timeout": func(n *Notification) *node { return duration(n.ReadTimeout) },
 }
 
 // whole gives a name of the table as the file has to have it: one that would

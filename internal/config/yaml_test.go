@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 
 	"pgregory.net/rapid"
 )
@@ -77,6 +78,7 @@ func TestEveryKeyHasAForm(t *testing.T) {
 	check("notification.", names(notificationKeys), slices.Collect(maps.Keys(notificationForms)))
 	check("proxy.", names(proxyKeys), slices.Collect(maps.Keys(proxyForms)))
 	check("proxy.backends.", names(proxyBackendKeys), slices.Collect(maps.Keys(proxyBackendForms)))
+	check("notification.webhook.", names(webhookKeys), slices.Collect(maps.Keys(webhookForms)))
 }
 
 // What is written loads to the same configuration: the reference file with all
@@ -274,8 +276,17 @@ func anyFile(t *rapid.T) string {
 			}
 			return r
 		}, hard.Draw(t, "password"))
-		sets["notification"] = fmt.Sprintf("{host: mail, account: %s, password: %s, recipients: [%s, a@b]}", scalar(word.Draw(t, "account")), scalar(password),
+		header := strings.Map(func(r rune) rune {
+			if unicode.IsControl(r) {
+				return -1
+			}
+			return r
+		}, hard.Draw(t, "header"))
+		webhook := fmt.Sprintf("webhook: [{url: 'https://a.example/?x,y=%%20', secret: %s, headers: {b: c, A: %s}}, https://b.example]",
+			scalar("s"+word.Draw(t, "secret")), scalar(header))
+		mail := fmt.Sprintf("host: mail, account: %s, password: %s, recipients: [%s, a@b]", scalar(word.Draw(t, "account")), scalar("x"+password),
 			scalar(rapid.SampledFrom([]string{"a@b", `"a b"@c`, "Some One <c@d>", `"x,y"@z`}).Draw(t, "to")))
+		sets["notification"] = "{" + rapid.SampledFrom([]string{mail, webhook, mail + ", " + webhook}).Draw(t, "ways") + "}"
 	}
 	return lines("", sets)
 }
