@@ -143,6 +143,15 @@ var mutants = []struct {
 	{"grpc_check is good for a service that serves, and for no other",
 		"internal/check/grpc.go", "if status != serving {", "if status > 3 {",
 		"./internal/check", "TestGRPC"},
+	{"tls_check is bad for a certificate of somebody else",
+		"internal/check/tls.go", "if err := cert.VerifyHostname(host); err != nil {", "if err := cert.VerifyHostname(host); err != nil && false {",
+		"./internal/check", "TestTLSCertificates"},
+	{"what a server repeats of what it was sent is not told",
+		"internal/check/match.go", "if send == \"\" {", "if true {",
+		"./internal/check", "TestUDPMatch"},
+	{"an answer to another question is no answer",
+		"internal/check/dns.go", "|| !h.Response || h.ID != id {", "|| !h.Response {",
+		"./internal/check", "TestDNSAnswers"},
 }
 
 func TestMutants(t *testing.T) {

@@ -36,7 +36,6 @@ type Probe func(ctx context.Context) error
 // calls has a maker of probes for each check of expr.Signatures; a test
 // compares the two.
 var calls = map[string]func(expr.Call) Probe{
-	"grpc_check":  grpcCheck,
 	"http_get":    httpGet,
 	"http_match":  httpMatch,
 	"https_get":   httpsGet,
@@ -48,6 +47,14 @@ var calls = map[string]func(expr.Call) Probe{
 	"redis_check": redisCheck,
 
 	"smtp_check": smtpCheck,
+
+	"dns_check":  dnsCheck,
+	"file_check": fileCheck,
+	"grpc_check": grpcCheck,
+	"tcp_match":  tcpMatch,
+	"tls_check":  tlsCheck,
+	"udp_match":  udpMatch,
+	"unit_check": unitCheck,
 }
 
 // Compile gives the probe that runs a script. Its checks run one after the

@@ -1,12 +1,9 @@
 package expr
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
-	"regexp"
-	"regexp/syntax"
 	"strconv"
 	"strings"
 	"unicode"
@@ -28,6 +25,12 @@ const (
 
 	Role    // 'master' or 'replica'
 	Seconds // an integer 0…2592000, thirty days
+
+	Payload // octets to send, or nil for none
+	Domain  // a domain name, which an address is not
+	Days    // an integer 0…3650, ten years
+	Unit    // the name of a unit of systemd
+	File    // an absolute path
 )
 
 // String describes the type as error messages and the manual do.
@@ -51,6 +54,16 @@ func (t Type) String() string {
 		return "'master' or 'replica'"
 	case Seconds:
 		return "an integer of seconds 0…2592000"
+	case Payload:
+		return "a string in quotes or nil"
+	case Domain:
+		return "a domain name in quotes"
+	case Days:
+		return "an integer of days 0…3650"
+	case Unit:
+		return "the name of a unit in quotes, such as 'nginx.service'"
+	case File:
+		return "an absolute path in quotes"
 	}
 	return "a string in quotes"
 }
@@ -58,28 +71,33 @@ func (t Type) String() string {
 // refuse says what is wrong with v, or "". It repeats numbers, but no strings.
 func (t Type) refuse(v any) string {
 	switch v := v.(type) {
+	case nil:
+		if t == Payload {
+			return ""
+		}
 	case bool:
 		if t == Bool {
 			return ""
 		}
 	case int:
-		if t == Seconds {
-			if v < 0 || v > 30*24*60*60 {
-				return fmt.Sprintf("%d is out of range", v)
-			}
-			return ""
-		}
-		if t != Port && t != PortOrSocket {
+		lo, hi, ok := t.limits()
+		if !ok {
 			break
 		}
-		if v < 1 || v > 65535 {
+		if v < lo || v > hi {
 			return fmt.Sprintf("%d is out of range", v)
 		}
 		return ""
 	case string:
 		switch t {
-		case Text:
+		case Text, Payload:
 			return ""
+		case Domain:
+			return refuseDomain(v)
+		case Unit:
+			return refuseUnit(v)
+		case File:
+			return refuseFile(v)
 		case Host:
 			if !isHost(v) {
 				return "this string is neither name nor address"
@@ -129,26 +147,17 @@ func (t Type) refuse(v any) string {
 	return "got " + kindOf(v)
 }
 
-// refuseRegexp says what is wrong with a regular expression, and never what
-// stands in it. An empty one is a mistake, too: it would find itself in
-// anything.
-func refuseRegexp(v string) string {
-	if v == "" {
-		return "an empty one matches everything"
+// limits gives the range of an integer, and false for a type that takes none.
+func (t Type) limits() (lo, hi int, ok bool) {
+	switch t {
+	case Port, PortOrSocket:
+		return 1, 65535, true
+	case Seconds:
+		return 0, 30 * 24 * 60 * 60, true
+	case Days:
+		return 0, 3650, true
 	}
-	_, err := regexp.Compile(v)
-	e, ok := errors.AsType[*syntax.Error](err)
-	switch {
-	case err == nil:
-		return ""
-	case !ok:
-		return "this string is none"
-	case strings.HasPrefix(e.Expr, "(?"):
-		return e.Code.String() + ": it looks neither ahead nor behind"
-	case e.Code == syntax.ErrMissingRepeatArgument:
-		return e.Code.String() + ": \"anything\" is written .*"
-	}
-	return e.Code.String()
+	return 0, 0, false
 }
 
 // isHost takes the names that murakumo itself takes, with no limit to the
@@ -219,6 +228,14 @@ const localhost = "127.0.0.1"
 // signatures is the whole vocabulary, in the order of the names. The order of
 // the parameters and the defaults are those of the Ruby helpers.
 var signatures = []Signature{
+	{"dns_check", []Param{
+		{Name: "name", Type: Domain, Required: true},
+		{Name: "server", Type: Host, Default: localhost},
+		{Name: "port", Type: Port, Default: 53},
+	}},
+	{"file_check", []Param{
+		{Name: "path", Type: File, Required: true},
+	}},
 	{"grpc_check", []Param{
 		{Name: "service", Type: Text},
 		{Name: "port", Type: Port, Default: 50051},
@@ -270,6 +287,26 @@ var signatures = []Signature{
 	{"tcp_check", []Param{
 		{Name: "port", Type: Port, Required: true},
 		{Name: "host", Type: Host, Default: localhost},
+	}},
+	{"tcp_match", []Param{
+		{Name: "port", Type: Port, Required: true},
+		{Name: "send", Type: Payload, Required: true, Secret: true},
+		{Name: "regex", Type: Regexp, Required: true},
+		{Name: "host", Type: Host, Default: localhost},
+	}},
+	{"tls_check", []Param{
+		{Name: "port", Type: Port, Default: 443},
+		{Name: "host", Type: Host, Default: localhost},
+		{Name: "days_left", Type: Days, Default: 0},
+	}},
+	{"udp_match", []Param{
+		{Name: "port", Type: Port, Required: true},
+		{Name: "send", Type: Text, Required: true, Secret: true},
+		{Name: "regex", Type: Regexp, Required: true},
+		{Name: "host", Type: Host, Default: localhost},
+	}},
+	{"unit_check", []Param{
+		{Name: "unit", Type: Unit, Required: true},
 	}},
 }
 

@@ -71,9 +71,49 @@ func TestBool(t *testing.T) {
 	})
 }
 
+func TestRefusedArguments(t *testing.T) {
+	const domain, unit = "expected a domain name in quotes; ", "expected the name of a unit in quotes, such as 'nginx.service'; "
+	refuses(t, map[string]string{
+		"file_check":               "1:1 file_check takes 1 argument, got 0: file_check(path)",
+		"file_check '/a', '/b'":    "1:18 file_check takes 1 argument, got 2",
+		"file_check 'etc/nologin'": "1:12 path: expected an absolute path in quotes; this string does not begin with /",
+		`file_check "/a\x00b"`:     "1:12 NUL",
+		"file_check nil":           "1:12 got nil",
+		"dns_check '10.0.0.1'":     "1:11 name: " + domain + "this string is an address",
+		"dns_check 'a..b'":         "1:11 " + "name: " + domain + "this string is no domain name",
+		"dns_check '.'":            "1:11 no domain name",
+		"dns_check ''":             "1:11 no domain name",
+		"dns_check 'a b'":          "1:11 no domain name",
+		"dns_check '" + strings.Repeat("a", 64) + ".b'":  "1:11 no domain name",
+		"dns_check '" + strings.Repeat("a.", 127) + "a'": "1:11 no domain name",
+		"dns_check 'a', 'b', 0":                          "1:21 0 is out of range",
+		"tcp_match 1, 2, 'x'":                            "1:14 send: expected a string in quotes or nil; got an integer",
+		"tcp_match 1, nil, nil":                          "1:19 regex: expected a regular expression (RE2) in quotes; got nil",
+		"tcp_match 1, nil, '('":                          "1:19 missing closing )",
+		"tcp_match 1, nil":                               "1:1 tcp_match takes 3 or 4 arguments, got 2: tcp_match(port, send, regex, host='127.0.0.1')",
+		"udp_match 1, nil, 'x'":                          "1:14 send: expected a string in quotes; got nil",
+		"udp_match 1, 'x', '['":                          "1:19 missing closing ]",
+		"tls_check 443, 'a', -1":                         "1:21 days_left: expected an integer of days 0…3650; -1 is out of range",
+		"tls_check 443, 'a', 3651":                       "1:21 3651 is out of range",
+		"tls_check 443, 'a', '14'":                       "1:21 got a string",
+		"unit_check ''":                                  "1:12 unit: " + unit + "this string is no name of a unit",
+		"unit_check 'ngin*'":                             "1:12 unit: " + unit + "this string has a character that names of units do not have",
+		"unit_check 'a b.service'":                       "1:12 has a character",
+		"unit_check '" + strings.Repeat("a", 256) + "'":  "1:12 no name of a unit",
+		"grpc_check 5":                                   "1:12 service: expected a string in quotes or nil; got an integer",
+	})
+}
+
 // The defaults of the checks that are not of the original.
 func TestDefaults(t *testing.T) {
 	for src, want := range map[string]string{
+		"dns_check 'a.'":                      "dns_check('a.', '127.0.0.1', 53)",
+		"file_check '/a b'":                   "file_check('/a b')",
+		"tcp_match 1, nil, 'x'":               "tcp_match(1, nil, 'x', '127.0.0.1')",
+		"tls_check":                           "tls_check(443, '127.0.0.1', 0)",
+		"tls_check 636, 'ldap', 3650":         "tls_check(636, 'ldap', 3650)",
+		"udp_match 1, '', 'x', 'h'":           "udp_match(1, '', 'x', 'h')",
+		`unit_check 'a\x2d@b:c_d.mount'`:      `unit_check('a\\x2d@b:c_d.mount')`,
 		"grpc_check":                          "grpc_check(nil, 50051, '127.0.0.1')",
 		"grpc_check 'shop.Cart', 443, 'shop'": "grpc_check('shop.Cart', 443, 'shop')",
 	} {
