@@ -25,6 +25,7 @@ type flags struct {
 	Host         setting     `short:"H" placeholder:"RECORD" help:"this host: ip[,hostname[,ttl]]"`
 	Alias        settings    `short:"A" placeholder:"RECORD" help:"a further name of it: hostname[,ttl[,priority[,weight]]], repeatable"`
 	InitialNodes setting     `short:"i" placeholder:"NODES" help:"hosts of the cluster, with commas between them"`
+	Daemon       setting     `short:"d" placeholder:"COMMAND" help:"start, stop, restart or status of the daemon in the background"`
 	WorkingDir   pathSetting `short:"w" placeholder:"PATH" help:"where the pid file and the state are (/var)"`
 	Socket       pathSetting `short:"S" placeholder:"PATH" help:"the control socket"`
 	LogPath      pathSetting `short:"l" placeholder:"PATH" help:"the log (standard error)"`
@@ -127,6 +128,7 @@ func (t *toggle) Decode(ctx *kong.DecodeContext) error {
 // commandLine is what the arguments say.
 type commandLine struct {
 	flags
+	args     []string
 	command  string
 	settings []config.Flag // in the order of flags
 	help     string
@@ -134,7 +136,7 @@ type commandLine struct {
 
 // parse reads the arguments.
 func parse(args []string) (*commandLine, error) {
-	c := new(commandLine)
+	c := &commandLine{args: args}
 	parser, err := kong.New(&c.flags, kong.Name("murakumo"), kong.NoDefaultHelp(), kong.Exit(func(int) {}))
 	if err != nil {
 		return nil, fmt.Errorf("make the parser: %w", err)
@@ -198,7 +200,8 @@ A flag beats the key of its name in the file.
 		fmt.Fprintf(&w, "  %-35s %s\n", strings.TrimRight(form, " "), f.Help)
 	}
 	w.WriteString(`
-exit status: 0 done, 1 failed, 2 usage error
+exit status: 0 done, 1 failed, 2 usage error; of -d status: 0 running,
+3 not running, 4 not known
 `)
 	return w.String()
 }

@@ -24,6 +24,7 @@ var letters = []struct{ letter, key, value string }{
 	{"n", "max-ip-num", "8"},
 	{"b", "domain", "example.com"},
 	{"e", "enable-cache", ""},
+	{"d", "daemon", "start"},
 	{"w", "working-dir", "/var"},
 	{"l", "log-path", "/var/log/m.log"},
 	{"L", "log-level", "info"},

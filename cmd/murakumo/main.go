@@ -5,8 +5,8 @@
 //	murakumo dev
 //
 // The daemon stays in the foreground and logs to standard error, or where
-// log-path says. SIGTERM and SIGINT make it hand over and end; a second one
-// ends it at once.
+// log-path says; -d start, stop, restart and status are for the background.
+// SIGTERM and SIGINT make it hand over and end; a second one ends it at once.
 package main
 
 import (
@@ -20,6 +20,7 @@ import (
 	"syscall"
 
 	"murakumo/internal/config"
+	"murakumo/internal/daemon"
 )
 
 // version is set by the linker.
@@ -31,18 +32,11 @@ type stdio struct {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	go func() {
-		// After the first signal the next one has its usual effect: an
-		// operator who asks twice does not want to wait for a hook.
-		<-ctx.Done()
-		stop()
-	}()
-	os.Exit(run(ctx, os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr}))
+	os.Exit(run(untilStopped(), os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr}))
 }
 
 // run is main without the process around it; it returns the exit status: 0 at
-// an ordinary end, 1 on a failure, 2 on a usage error.
+// an ordinary end, 1 on a failure, 2 on a usage error, and those of -d.
 func run(ctx context.Context, args []string, std stdio) int {
 	c, err := parse(args)
 	if err != nil {
@@ -50,13 +44,12 @@ func run(ctx context.Context, args []string, std stdio) int {
 		fmt.Fprintf(std.err, "murakumo: %s (murakumo --help shows the flags)\n", said)
 		return 2
 	}
+	status := 0
 	switch {
 	case c.Help:
 		fmt.Fprint(std.out, c.help)
-		return 0
 	case c.Version:
 		fmt.Fprintln(std.out, "murakumo", version)
-		return 0
 	case c.command == "dev":
 		// A closed terminal ends the cluster as Ctrl-C does.
 		ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP)
@@ -65,16 +58,30 @@ func run(ctx context.Context, args []string, std stdio) int {
 	case c.command != "run":
 		err = devService(ctx, c.DevService.Listen, c.DevService.Name)
 	default:
-		err = daemon(ctx, c, std)
+		status, err = background(ctx, c, std)
 	}
 	if mistakes, ok := errors.AsType[config.Errors](err); ok {
 		// One line each, as compilers write them, so that editors find the place.
-		fmt.Fprintf(std.err, "%v\nmurakumo: not started; mistakes in the configuration: %d\n", mistakes, len(mistakes))
-		return 1
+		fmt.Fprintf(std.err, "%v\nmurakumo: nothing done; mistakes in the configuration: %d\n", mistakes, len(mistakes))
+	} else if err != nil {
+		fmt.Fprintf(std.err, "murakumo: %v\n", err)
 	}
 	if err != nil {
-		fmt.Fprintf(std.err, "murakumo: %v\n", err)
-		return 1
+		return max(status, 1)
 	}
-	return 0
+	return status
+}
+
+// background does what -d asks for, or is the daemon.
+func background(ctx context.Context, c *commandLine, std stdio) (status int, err error) {
+	parent, err := daemon.FromParent()
+	if err != nil {
+		return 1, err
+	}
+	if parent == nil {
+		if done, status, err := controlDaemon(ctx, c, std); done {
+			return status, err
+		}
+	}
+	return 0, serve(ctx, c, parent, std)
 }

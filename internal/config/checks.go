@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -127,6 +128,9 @@ func (l *loader) finish(whole place) {
 	}
 	if v, ok := l.there["domain-owned"]; ok && c.DomainOwned && c.Domain == "" && !l.partial {
 		l.warning(v.place, v.key, "means nothing without domain")
+	}
+	if c.Log.Path == "" && l.Background {
+		c.Log.Path = filepath.Join(c.WorkingDir, "log", "murakumo.log")
 	}
 	if _, ok := l.there["log-format"]; !ok && strings.HasSuffix(c.Log.Path, ".json") {
 		c.Log.JSON = true

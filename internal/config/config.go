@@ -38,6 +38,7 @@ type Config struct {
 	DomainOwned    bool
 	NegativeTTL    time.Duration
 	AllowRecursion []netip.Prefix // nil: loopback, private and link-local
+	Daemon         string         // one of DaemonCommands; "": the daemon itself, in the foreground
 	WorkingDir     string
 	OnStop         OnStop
 	Log            Log

@@ -59,7 +59,8 @@ var settings = map[string]When{
 	"Gossip.StartDelay":    AtStart,
 	"OnStart":              AtStart,
 
-	// What the file was like, not what it says.
+	// What the file was like, and whom it is for, not what it says.
+	"Daemon":   Running,
 	"Path":     Running,
 	"Warnings": Running,
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -86,6 +87,48 @@ func TestNoFile(t *testing.T) {
 	opts.Flags = asFlags("auth-key=/etc/murakumo.key", "host=10.0.0.1")
 	c, err := Load("/etc/murakumo.yml", opts)
 	if err != nil || c.Path != "/etc/murakumo.yml" || c.Host.Name != "test-host" {
+		t.Errorf("got %+v, %v", c, err)
+	}
+}
+
+func TestLocate(t *testing.T) {
+	broken := "port: x\nprot: 1\nworking-dir: /srv/m\ninit-script: no-such-program\nhook-timeout: 7\ndaemon: restart\nhealth-check: 5\n"
+	for _, c := range []struct {
+		name, file string
+		flags      []Flag
+		want       Location
+		err        string
+	}{
+		{"mistakes elsewhere do not matter", broken, nil, Location{"restart", "/srv/m", 7e9}, ""},
+		{"flags win", broken, asFlags("working-dir=/tmp/m", "daemon=status", "port=x"), Location{"status", "/tmp/m", 7e9}, ""},
+		{"defaults", "", nil, Location{"", "/var", 60e9}, ""},
+		{"a mistake there does", "working-dir: m\nport: x\n", nil, Location{"", "/var", 60e9}, "f:1:14: working-dir: expected an absolute path, found \"m\""},
+		{"or a file that is no YAML", "port: [1\n", nil, Location{"", "/var", 60e9}, "f:1:7: the list that begins here with [ has no closing ] (at \"port: …\")"},
+		{"no such command", "", asFlags("daemon=statr"), Location{"", "/var", 60e9}, `--daemon: expected start, stop, restart or status, found "statr", did you mean "start"?`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			opts := testOptions()
+			opts.Flags = c.flags
+			opts.readFile = func(string) ([]byte, fs.FileInfo, error) {
+				info, _ := programs.Stat("etc/murakumo.key")
+				return []byte(c.file), info, nil
+			}
+			got, err := Locate("f", opts)
+			if got != c.want || (err == nil) != (c.err == "") || err != nil && err.Error() != c.err {
+				t.Errorf("got %+v, %v\nwant %+v, %s", got, err, c.want, c.err)
+			}
+		})
+	}
+}
+
+func TestDaemonIsNotForInitScripts(t *testing.T) {
+	opts := runOptions()
+	got := outcome(Parse("f", []byte(inline(minimal, "echo daemon: stop; echo working-dir: /srv/x")), opts))
+	if want := "init-script output:1:9: daemon: an init-script cannot set it: by the time it runs, the daemon starts\n"; got != want {
+		t.Errorf("got %s", got)
+	}
+	c, err := Parse("f", []byte(inline(minimal, "echo working-dir: /srv/x")), opts)
+	if err != nil || !slices.ContainsFunc(c.Warnings, func(w string) bool { return strings.Contains(w, "look elsewhere") }) {
 		t.Errorf("got %+v, %v", c, err)
 	}
 }

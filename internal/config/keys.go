@@ -30,7 +30,8 @@ var topKeys = []key[Config]{
 	{"domain-owned", func(l *loader, v value, c *Config) { l.boolean(v, &c.DomainOwned) }},
 	{"negative-ttl", (*loader).negativeTTL},
 	{"allow-recursion", (*loader).allowRecursion},
-	{"working-dir", func(l *loader, v value, c *Config) { l.path(v, &c.WorkingDir) }},
+	{"daemon", (*loader).daemon},
+	{"working-dir", (*loader).workingDir},
 	{"on-stop", func(l *loader, v value, c *Config) {
 		if i := l.choice(v, Release.String(), Keep.String()); i >= 0 {
 			c.OnStop = OnStop(i)

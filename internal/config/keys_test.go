@@ -29,6 +29,7 @@ var keyCases = map[string]struct {
 	"domain-owned":           {"true", "DomainOwned = true", "", "", "maybe"},
 	"negative-ttl":           {"0", "NegativeTTL = 0s", "86401", "0…86400", "soon"},
 	"allow-recursion":        {"10.0.0.0/8, 192.0.2.1", "AllowRecursion[1] = 192.0.2.1/32", "10.0.0.0/33", "a prefix", "{a: b}"},
+	"daemon":                 {"Restart", `Daemon = "restart"`, "", "", "run"},
 	"working-dir":            {"/srv/m", `WorkingDir = "/srv/m"`, "", "", "var"},
 	"on-stop":                {"keep", `OnStop = keep`, "", "", "stay"},
 	"log-path":               {"/var/log/m.json", "Log.JSON = true", "", "", "[a]"},

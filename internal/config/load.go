@@ -30,6 +30,9 @@ type Options struct {
 	// Optional takes a file that is not there for an empty one, so that flags
 	// alone can be a configuration.
 	Optional bool
+	// Background is for a daemon without a standard error: its log goes to
+	// log/murakumo.log under working-dir unless log-path says otherwise.
+	Background bool
 	// Context ends a running init-script; nil for none.
 	Context context.Context
 	// Stat looks at programs; nil for os.Stat.

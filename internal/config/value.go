@@ -78,7 +78,6 @@ func readKeys[T any](l *loader, v value, keys []key[T], into *T) map[string]valu
 var unsupported = map[string]string{
 	"balancing":    "not supported yet: take it out, records are answered in weighted random order",
 	"enable-cache": "not supported yet: take it out, names from the table need no cache",
-	"daemon":       "not supported yet: take it out, the service manager starts the daemon",
 }
 
 func (l *loader) unknown(at place, path, word string, known []string) {

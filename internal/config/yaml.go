@@ -49,6 +49,7 @@ func write[T any](keys []key[T], forms map[string]form[T], from *T) *node {
 // unwritten are the keys that have no form, and why.
 var unwritten = map[string]string{
 	"aliases":     "is the same key as alias",
+	"daemon":      "is for the command that started it: a file with it would not start the same node",
 	"init-script": "has run: what it set is in the other keys",
 }
 

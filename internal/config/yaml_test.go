@@ -31,6 +31,9 @@ func content(c *Config) string {
 // roundTrip writes a configuration and reads it again.
 func roundTrip(t tb, c *Config) {
 	t.Helper()
+	is := *c
+	c = &is
+	c.Daemon = "" // it is not written
 	file := c.YAML()
 	again, err := Parse("again", file, testOptions())
 	if err != nil {
@@ -103,7 +106,7 @@ func TestYAMLRoundTrip(t *testing.T) {
 		try(c)
 	}
 	for _, path := range allFields(reflect.TypeFor[Config](), "Config") {
-		if !seen[path] && path != "Config.Path" && path != "Config.Warnings" {
+		if !seen[path] && path != "Config.Path" && path != "Config.Daemon" && path != "Config.Warnings" {
 			t.Errorf("%s has its default in all of these configurations: set it in one of keyCases or in packaging/murakumo.yml, so that it is shown to survive mrkmctl -y", path)
 		}
 	}

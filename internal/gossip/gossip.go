@@ -53,7 +53,7 @@ type Config struct {
 	SendInterval time.Duration
 	// ReceiveTimeout bounds a dial, and each step of an exchange.
 	ReceiveTimeout time.Duration
-	// StartDelay is waited before anything else.
+	// StartDelay is waited, bound but silent, before anything else.
 	StartDelay time.Duration
 	// PingInit makes Run wait, bound but silent, until one of Peers accepts a
 	// connection.
@@ -87,6 +87,7 @@ type Gossip struct {
 	initial    atomic.Pointer[[]*initial]
 	maxRecords atomic.Int64
 
+	early *sockets // of Listen
 	ready chan struct{}
 	port  atomic.Uint32
 	stay  atomic.Bool // no goodbye
@@ -177,20 +178,17 @@ func (g *Gossip) Stay() { g.stay.Store(true) }
 // means that it could not start.
 func (g *Gossip) Run(ctx context.Context) error {
 	transport, port := g.cfg.Transport, g.cfg.Port
-	if !sleepFor(ctx, g.cfg.StartDelay) {
-		if transport != nil {
-			return transport.Shutdown()
-		}
-		return nil
-	}
 	if transport == nil {
-		s, err := listen(g.cfg.Self, port, g.log)
+		s, err := g.sockets()
 		if err != nil {
 			return err
 		}
 		transport, port = s, s.port()
 	}
 	g.port.Store(uint32(port))
+	if !sleepFor(ctx, g.cfg.StartDelay) {
+		return transport.Shutdown()
+	}
 	link := lent{transport}
 	if g.cfg.PingInit && !g.ping(ctx, guarded{link, g.Tuning().ReceiveTimeout}) {
 		return transport.Shutdown()

@@ -18,8 +18,9 @@ type Log struct {
 	stderr io.Writer
 	level  slog.LevelVar
 
-	mu  sync.RWMutex // held for reading while a line is written; guards now
-	now output
+	mu     sync.RWMutex // held for reading while a line is written; guards what follows
+	now    output
+	follow func(*os.File) error
 }
 
 // output is what lines are written to at a time.
@@ -120,8 +121,26 @@ func (l *Log) use(o output) {
 	l.mu.Lock()
 	before := l.now
 	l.now = o
+	l.tellFollower()
 	l.mu.Unlock()
 	before.close()
+}
+
+// Follow calls f with the file that lines go to, now and whenever it is another
+// one. f must not log.
+func (l *Log) Follow(f func(*os.File) error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.follow = f
+	l.tellFollower()
+}
+
+// tellFollower is called with mu held. What follows stays with the file before
+// when it fails; there is nowhere to say so that would be better.
+func (l *Log) tellFollower() {
+	if l.follow != nil && l.now.file != nil {
+		_ = l.follow(l.now.file)
+	}
 }
 
 func (o output) close() {

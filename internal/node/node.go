@@ -53,6 +53,10 @@ func New(cfg *config.Config, env Env, version string) (*Node, error) {
 		socket.Close()
 		return nil, fmt.Errorf("cannot serve DNS: %w", err)
 	}
+	if err := core.gossip.Listen(); err != nil {
+		n.Close()
+		return nil, err
+	}
 	return n, nil
 }
 
@@ -70,6 +74,7 @@ func rules(cfg *config.Config) nameserver.Rules {
 
 // Close gives back the sockets of a node that will not be run.
 func (n *Node) Close() {
+	n.gossip.Close()
 	n.dns.Close()
 	n.socket.Close()
 }
