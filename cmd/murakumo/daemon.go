@@ -24,7 +24,7 @@ import (
 // makes it take in the file as it is then, with the same flags.
 func serve(ctx context.Context, c *commandLine, parent *daemon.Parent, std stdio) error {
 	path, opts := c.options()
-	opts.RunInit, opts.Context, opts.Background = true, ctx, parent != nil
+	opts.RunInit, opts.Daemon, opts.Context, opts.Background = true, true, ctx, parent != nil
 	load := func() (*config.Config, error) { return config.Load(path, opts) }
 	cfg, err := load()
 	if err != nil {

@@ -109,9 +109,9 @@ type letter struct {
 // MURAKUMO_ADDRESS, MURAKUMO_NAME, MURAKUMO_STATUS, MURAKUMO_PREVIOUS,
 // MURAKUMO_REASON and MURAKUMO_TRANSITION. Its umask is the daemon's.
 //
-// It is refused, and so fails, when the file is missing, not regular, not
-// executable, writable by its group or by others, or owned by somebody who is
-// neither root nor the daemon's user; likewise when name, address or status
+// It is refused, and so fails, when package program refuses its file, which is
+// asked each time: it is missing, not executable, or somebody besides root and
+// the daemon's user could have changed it. Likewise when name, address or status
 // could mean something else to a script than they say.
 //
 // At its timeout the group gets SIGTERM, a second later SIGKILL. A process that

@@ -4,22 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
+
+	"murakumo/internal/program"
 )
 
 const (
-	// hookPath is where a command without a slash is looked up, and the PATH
-	// that it gets: what an administrator's shell has, whatever started us.
-	hookPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 	// grace is the time between SIGTERM and SIGKILL, and the time for which
 	// output is still read after the hook itself has ended or should have. A
 	// child that holds the pipe open makes us wait no longer than this.
@@ -35,9 +30,9 @@ func Processes(log *slog.Logger) Executor {
 		if err := checkTransition(h.Transition); err != nil {
 			return fmt.Errorf("refuse to run %s: %w", h.Command[0], err)
 		}
-		path, err := findCommand(h.Command[0])
+		path, err := program.Find(h.Command[0])
 		if err != nil {
-			return err
+			return fmt.Errorf("refuse to run a hook: %w", err)
 		}
 		return runProcess(ctx, log, process{
 			path:  path,
@@ -52,7 +47,7 @@ func Processes(log *slog.Logger) Executor {
 // rules for hooks: command is its argument vector, to which args are appended.
 // It returns nil at exit status 0, and within 2 s after ctx is done.
 func RunCommand(ctx context.Context, log *slog.Logger, command []string, args ...string) error {
-	path, err := findCommand(command[0])
+	path, err := program.Find(command[0])
 	if err != nil {
 		return err
 	}
@@ -150,56 +145,4 @@ func environment(h Hook) []string {
 	)
 }
 
-func baseEnvironment() []string { return []string{"PATH=" + hookPath, "LANG=C"} }
-
-// findCommand gives the path of a command's first word, if it may be run.
-func findCommand(word string) (string, error) {
-	if !strings.Contains(word, "/") {
-		path, err := lookPath(word)
-		if err != nil {
-			return "", err
-		}
-		word = path
-	}
-	if !filepath.IsAbs(word) {
-		return "", fmt.Errorf("hook %s is not a full path: write it from / on", word)
-	}
-	info, err := os.Stat(word)
-	if err != nil {
-		return "", fmt.Errorf("hook cannot be run, install it or change the configuration: %w", err)
-	}
-	owner := uint32(0)
-	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
-		owner = sys.Uid
-	}
-	return word, checkFile(word, info.Mode(), owner, uint32(os.Geteuid()))
-}
-
-// lookPath finds a word in hookPath; os/exec would use our own PATH.
-func lookPath(word string) (string, error) {
-	for dir := range strings.SplitSeq(hookPath, ":") {
-		path := filepath.Join(dir, word)
-		info, err := os.Stat(path)
-		if err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0 {
-			return path, nil
-		}
-	}
-	return "", fmt.Errorf("hook %q is in none of %s: install it there or write its full path", word, hookPath)
-}
-
-// checkFile refuses a file that is no program, or that somebody besides root
-// and the daemon's own user could have written: the daemon often is root, and
-// would run whatever they put there.
-func checkFile(path string, mode fs.FileMode, owner, self uint32) error {
-	switch {
-	case !mode.IsRegular():
-		return fmt.Errorf("hook %s is not a regular file: name the program itself", path)
-	case mode.Perm()&0o111 == 0:
-		return fmt.Errorf("hook %s is not executable: chmod +x %s", path, path)
-	case mode.Perm()&0o022 != 0:
-		return fmt.Errorf("hook %s is writable by its group or by others: chmod go-w %s", path, path)
-	case owner != 0 && owner != self:
-		return fmt.Errorf("hook %s belongs to user %d, who could change it: chown root %s", path, owner, path)
-	}
-	return nil
-}
+func baseEnvironment() []string { return []string{"PATH=" + program.Path, "LANG=C"} }

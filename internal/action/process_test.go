@@ -199,7 +199,7 @@ func TestProcessLookedUpInFixedPath(t *testing.T) {
 	}
 	h.Command = []string{"only-in-our-path"}
 	r := run(t, new(logbook), h)
-	if r.Outcome != Failed || !strings.Contains(r.Err.Error(), "is in none of /usr/local/sbin:") {
+	if r.Outcome != Failed || !strings.Contains(r.Err.Error(), `"only-in-our-path": no such program in /usr/local/sbin:`) {
 		t.Errorf("%+v", r)
 	}
 }
@@ -408,6 +408,10 @@ func TestProcessRefused(t *testing.T) {
 		h.Command = []string{word}
 		return h
 	}
+	inOpenFolder := mode(0o755)
+	if err := os.Chmod(filepath.Dir(inOpenFolder), 0o777); err != nil {
+		t.Fatal(err)
+	}
 	zoned := command("true")
 	zoned.Addr = netip.MustParseAddr("fe80::1%$(id)")
 	nowhere := command("true")
@@ -419,12 +423,13 @@ func TestProcessRefused(t *testing.T) {
 		want string
 	}{
 		"missing":        {command(dir + "/none"), "no such file or directory"},
-		"a directory":    {command(dir), "is not a regular file"},
-		"not executable": {command(mode(0o644)), "is not executable: chmod +x /"},
-		"world-writable": {command(mode(0o757)), "is writable by its group or by others: chmod go-w /"},
-		"group-writable": {command(mode(0o775)), "is writable by its group or by others: chmod go-w /"},
-		"a link to one":  {command(link), "is writable by its group or by others"},
-		"relative":       {command("./hook"), "is not a full path"},
+		"a directory":    {command(dir), "is a directory"},
+		"not executable": {command(mode(0o644)), "is not executable (mode 0644): chmod +x /"},
+		"world-writable": {command(mode(0o757)), "is writable by others (mode 0757)"},
+		"group-writable": {command(mode(0o775)), "is writable by its group (mode 0775)"},
+		"a link to one":  {command(link), "is writable by others (mode 0777)"},
+		"in a folder":    {command(inOpenFolder), "is writable by others (mode 0777), who could put something else in its place"},
+		"relative":       {command("./hook"), "write all of it"},
 		"option":         {unsafeName("-rf"), "begins with '-'"},
 		"shell":          {unsafeName("a;reboot"), "only letters"},
 		"substitution":   {unsafeName("$(reboot)"), "only letters"},
@@ -447,16 +452,25 @@ func TestProcessRefused(t *testing.T) {
 	}
 }
 
-func TestCheckFileOwner(t *testing.T) {
+// TestHookIsJudgedEachTime: what was fit to be run when the file was read, and
+// the last time, may have been changed by somebody since.
+func TestHookIsJudgedEachTime(t *testing.T) {
+	t.Parallel()
+	h := hook(activity("active", 1))
+	h.Command = []string{script(t, "exit 0\n")}
 	for _, tc := range []struct {
-		owner, self uint32
-		ok          bool
-	}{
-		{0, 0, true}, {0, 1000, true}, {1000, 1000, true}, {1000, 0, false}, {1000, 1001, false},
-	} {
-		err := checkFile("/hook", 0o755, tc.owner, tc.self)
-		if (err == nil) != tc.ok {
-			t.Errorf("a file of %d for a daemon of %d: %v", tc.owner, tc.self, err)
+		mode fs.FileMode
+		end  Outcome
+	}{{0o755, OK}, {0o757, Failed}, {0o755, OK}} {
+		if err := os.Chmod(h.Command[0], tc.mode); err != nil {
+			t.Fatal(err)
+		}
+		var log logbook
+		if r := run(t, &log, h); r.Outcome != tc.end {
+			t.Errorf("mode %04o: ended as %s: %v, want %s", tc.mode, r.Outcome, r.Err, tc.end)
+		}
+		if tc.end == Failed {
+			log.want(t, 1, "level=ERROR", `msg="hook ended: web: active: failed"`, "refuse to run a hook", "writable by others")
 		}
 	}
 }

@@ -1,16 +1,11 @@
 package config
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
-	"path"
 	"strings"
-)
 
-// CommandPath is where a command without a slash is looked up: what an
-// administrator's shell has, whatever started the daemon.
-const CommandPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	"murakumo/internal/program"
+)
 
 // command reads a sequence (argv) or a string split at blanks, and finds the
 // program.
@@ -19,12 +14,12 @@ func (l *loader) command(v value, into *Command) {
 	if !ok {
 		return
 	}
-	program, err := l.find(argv[0])
+	file, err := l.programs(at, v.key).Find(argv[0])
 	if err != nil {
 		l.problem(at, v.key, "%s", err)
 		return
 	}
-	argv[0] = program
+	argv[0] = file
 	*into = argv
 }
 
@@ -106,62 +101,18 @@ func split(text string) ([]string, error) {
 	return words, nil
 }
 
-// find gives the path of a program and says why it cannot be run or must not
-// be.
-func (l *loader) find(word string) (string, error) {
-	if strings.Contains(word, "/") {
-		if !path.IsAbs(word) {
-			return "", fmt.Errorf("%s: a relative path depends on where the daemon is started: write all of it", quote(word))
+// programs are the rules by which a program that is named at that place is
+// found and judged. Whether this very process may run it is not asked, unless
+// it is the daemon: mrkmctl -t answers an operator who is not.
+func (l *loader) programs(at place, key string) program.Rules {
+	return program.Rules{Lstat: l.Lstat, Readlink: l.readlink, Doubt: func(d program.Doubt, why string) bool {
+		if d == program.ForeignOwner && l.Daemon {
+			return true
 		}
-		return word, l.runnable(word)
-	}
-	for dir := range strings.SplitSeq(CommandPath, ":") {
-		file := path.Join(dir, word)
-		err := l.runnable(file)
-		if err == nil || errors.As(err, new(*writableError)) {
-			return file, err
+		if d == program.ForeignOwner {
+			why += "; a daemon that another user runs refuses it"
 		}
-	}
-	return "", fmt.Errorf("%s: no such program in %s", quote(word), CommandPath)
-}
-
-// writableError refuses a program that others may change: they would get the
-// rights of the daemon.
-type writableError struct {
-	file string
-	who  string
-	mode fs.FileMode
-}
-
-func (e *writableError) Error() string {
-	return fmt.Sprintf("%s is writable by %s (mode %04o), who could run anything through it: chmod go-w %s",
-		quote(e.file), e.who, e.mode, e.file)
-}
-
-// runnable says why a file cannot be run as a program. Whether this very
-// process may run it is not asked: mrkmctl -t answers an operator who is not
-// the daemon.
-func (l *loader) runnable(file string) error {
-	info, err := l.stat(file)
-	if err != nil {
-		var p *fs.PathError
-		if errors.As(err, &p) {
-			err = p.Err
-		}
-		return fmt.Errorf("%s: %w", quote(file), err)
-	}
-	perm := info.Mode().Perm()
-	switch {
-	case info.IsDir():
-		return fmt.Errorf("%s is a directory, expected a program", quote(file))
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is no regular file, expected a program", quote(file))
-	case perm&0o111 == 0:
-		return fmt.Errorf("%s is not executable (mode %04o): chmod +x %s", quote(file), perm, file)
-	case perm&0o002 != 0:
-		return &writableError{file, "others", perm}
-	case perm&0o020 != 0:
-		return &writableError{file, "its group", perm}
-	}
-	return nil
+		l.warning(at, key, "%s", why)
+		return false
+	}}
 }

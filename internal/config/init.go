@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"murakumo/internal/program"
 )
 
 // InitOutput is the File of a [Problem] in what an init-script printed.
@@ -91,7 +93,7 @@ func (l *loader) initCommand(v value) (argv Command, script string, ok bool) {
 			return nil, "", false
 		}
 		if strings.HasPrefix(v.text, "#!") {
-			argv, err := l.interpreter(v.text)
+			argv, err := l.interpreter(v)
 			if err != nil {
 				l.problem(v.at(0), v.key, "%s", err)
 			}
@@ -106,7 +108,7 @@ func (l *loader) initCommand(v value) (argv Command, script string, ok bool) {
 	if !ok {
 		return nil, "", false
 	}
-	program, err := l.find(argv[0])
+	file, err := l.programs(at, v.key).Find(argv[0])
 	if strings.Contains(argv[0], "/") {
 		if text, row, line := l.rubyFile(argv[0]); line != "" {
 			l.problem(at, v.key, "%s:%d: Ruby of the original is not run: %s", argv[0], row+1, replacement(line, text))
@@ -120,23 +122,23 @@ func (l *loader) initCommand(v value) (argv Command, script string, ok bool) {
 		l.problem(at, v.key, "%s", err)
 		return nil, "", false
 	}
-	argv[0] = program
+	argv[0] = file
 	return argv, "", true
 }
 
 // interpreter reads the first line of a script as the kernel does: a program
 // and at most one argument. The script is run through it, not by itself, since
 // the folder for temporary files is often mounted noexec.
-func (l *loader) interpreter(script string) (Command, error) {
-	line, _, _ := strings.Cut(strings.TrimPrefix(script, "#!"), "\n")
-	program, arg, _ := strings.Cut(strings.TrimSpace(line), " ")
-	if !filepath.IsAbs(program) {
-		return nil, fmt.Errorf("%s after #!: expected the absolute path of an interpreter", quote(program))
+func (l *loader) interpreter(script value) (Command, error) {
+	line, _, _ := strings.Cut(strings.TrimPrefix(script.text, "#!"), "\n")
+	file, arg, _ := strings.Cut(strings.TrimSpace(line), " ")
+	if !filepath.IsAbs(file) {
+		return nil, fmt.Errorf("%s after #!: expected the absolute path of an interpreter", quote(file))
 	}
-	if err := l.runnable(program); err != nil {
+	if err := l.programs(script.at(0), script.key).Check(file); err != nil {
 		return nil, err
 	}
-	argv := Command{program}
+	argv := Command{file}
 	if arg = strings.TrimSpace(arg); arg != "" {
 		argv = append(argv, arg)
 	}
@@ -218,7 +220,7 @@ func (l *loader) runInit(v value, argv Command, script, stdin string) ([]byte, e
 	stderr := &tail{most: 2048}
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir = "/"
-	cmd.Env = append(os.Environ(), "PATH="+CommandPath)
+	cmd.Env = append(os.Environ(), "PATH="+program.Path)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), stdout, stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"murakumo/internal/program"
 )
 
 // runOptions run init-scripts. Programs that the tests' files only name are
@@ -18,12 +20,12 @@ import (
 func runOptions() Options {
 	opts := testOptions()
 	opts.RunInit = true
-	named := opts.Stat
-	opts.Stat = func(name string) (fs.FileInfo, error) {
+	named := opts.Lstat
+	opts.Lstat = func(name string) (fs.FileInfo, error) {
 		if info, err := named(name); err == nil && name != "/bin/sh" {
 			return info, nil
 		}
-		return os.Stat(name)
+		return os.Lstat(name)
 	}
 	opts.readFile = readFile
 	return opts
@@ -75,8 +77,8 @@ activity-check:
 `
 
 func TestInitScript(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "init")
-	if err := os.WriteFile(program, []byte("#!/bin/sh\nprintf 'host: 10.0.0.7, %s\\nmax-ip-num: %s\\n' \"$1\" \"$#\"\n"), 0o755); err != nil {
+	tool := filepath.Join(t.TempDir(), "init")
+	if err := os.WriteFile(tool, []byte("#!/bin/sh\nprintf 'host: 10.0.0.7, %s\\nmax-ip-num: %s\\n' \"$1\" \"$#\"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -86,9 +88,9 @@ func TestInitScript(t *testing.T) {
 	}{
 		{"the sample", inline(sample, "echo 'host: 10.0.0.133, server-01'\necho 'initial-nodes: 10.0.0.133, 10.0.0.55'"),
 			[]string{"Host.Addrs[0] = 10.0.0.133\nHost.Name = \"server-01\"", `InitialNodes[1] = "10.0.0.55"`, "HealthChecks[0].Script = mysql_check 'root'"}, ""},
-		{"a program with arguments", "auth-key: 0123456789abcdef\ninit-script: " + program + " 'web 01' x\n",
+		{"a program with arguments", "auth-key: 0123456789abcdef\ninit-script: " + tool + " 'web 01' x\n",
 			[]string{`init-script output:1:17: host: name "web 01" has a character`}, ""},
-		{"a program as a sequence", "auth-key: 0123456789abcdef\ninit-script: [" + program + ", web-01]\n",
+		{"a program as a sequence", "auth-key: 0123456789abcdef\ninit-script: [" + tool + ", web-01]\n",
 			[]string{`Host.Name = "web-01"`, "MaxIPNum = 1"}, ""},
 		{"reads the file", inline("&a auth-key: 0123456789abcdef\nport: 5353 # a comment\nalias: &b [x, y]\naliases: \n", "sed -n 's/^port: /max-ip-num: /p; s/^  - y/host: 10.0.0.1, y2/p'"),
 			[]string{"MaxIPNum = 5353", `Host.Name = "y2"`}, ""},
@@ -108,7 +110,7 @@ func TestInitScript(t *testing.T) {
 			[]string{"init-script: printed more than 1048576 octets"}, ""},
 		{"has a secret of its own", inline("host: 10.0.0.1, a\n", "echo 'auth-key: 0123456789abcdef'"), []string{`AuthKeys[0] = "0123456789abcdef"`}, "Warnings"},
 		{"is in a private file", inline(minimal, `echo "log-path: /$(stat -c %a,%a "$0" "$(dirname "$0")" | tr '\n' ,)$PATH"`),
-			[]string{`Log.Path = "/700,700,700,700,` + CommandPath}, ""},
+			[]string{`Log.Path = "/700,700,700,700,` + program.Path}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := outcome(Parse("f", []byte(c.file), runOptions()))

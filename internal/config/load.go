@@ -35,11 +35,15 @@ type Options struct {
 	Background bool
 	// Context ends a running init-script; nil for none.
 	Context context.Context
-	// Stat looks at programs; nil for os.Stat.
-	Stat func(name string) (fs.FileInfo, error)
+	// Daemon says that this process is going to run the programs: one that
+	// another user could change is refused, and not only warned of.
+	Daemon bool
+	// Lstat looks at programs and what leads to them; nil for os.Lstat.
+	Lstat func(name string) (fs.FileInfo, error)
 	// Hostname is the default of the host's name; nil for os.Hostname.
 	Hostname func() (string, error)
 
+	readlink    func(name string) (string, error) // nil for os.Readlink
 	readFile    func(name string) ([]byte, fs.FileInfo, error)
 	initTimeout time.Duration
 }
@@ -106,9 +110,6 @@ func newLoader(opts Options) *loader {
 	if l.Context == nil {
 		l.Context = context.Background()
 	}
-	if l.Stat == nil {
-		l.Stat = os.Stat
-	}
 	if l.Hostname == nil {
 		l.Hostname = os.Hostname
 	}
@@ -120,8 +121,6 @@ func newLoader(opts Options) *loader {
 	}
 	return l
 }
-
-func (l *loader) stat(name string) (fs.FileInfo, error) { return l.Stat(name) }
 
 // load does the work. mode is that of the file, 0 for none.
 func (l *loader) load(src *source, data []byte, mode fs.FileMode) (*Config, error) {

@@ -1,12 +1,14 @@
 package config
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"reflect"
 	"strings"
+	"syscall"
 	"time"
 
 	"testing/fstest"
@@ -29,6 +31,11 @@ var programs = fstest.MapFS{
 	"srv/plain":                 {Mode: 0o644},
 	"srv/folder":                {Mode: 0o755 | fs.ModeDir},
 	"srv/socket":                {Mode: 0o755 | fs.ModeSocket},
+	"srv/theirs":                {Mode: 0o755, Sys: &syscall.Stat_t{Uid: 54321}},
+	"srv/open":                  {Mode: 0o757 | fs.ModeDir},
+	"srv/open/tool":             {Mode: 0o755},
+	"srv/staff":                 {Mode: 0o775 | fs.ModeDir, Sys: &syscall.Stat_t{Gid: 50}},
+	"srv/staff/tool":            {Mode: 0o755},
 	"usr/sbin/loose":            {Mode: 0o777},
 	"etc/murakumo-init.rb":      {Mode: 0o755, Data: []byte("#!/usr/bin/ruby\nip = Murakumo::Util.self_ip_address\n@options['host'] = ip\n")},
 	"etc/plain-init.rb":         {Mode: 0o644, Data: []byte("puts 1\n")},
@@ -59,7 +66,9 @@ be4pkgSzTcBD68pBotFk
 // testOptions ask nothing of the machine.
 func testOptions() Options {
 	return Options{
-		Stat:     func(name string) (fs.FileInfo, error) { return programs.Stat(strings.TrimPrefix(name, "/")) },
+		Lstat: func(name string) (fs.FileInfo, error) {
+			return programs.Lstat(cmp.Or(strings.TrimPrefix(name, "/"), "."))
+		},
 		Hostname: func() (string, error) { return "Test-Host", nil },
 		readFile: func(name string) ([]byte, fs.FileInfo, error) {
 			data, err := programs.ReadFile(strings.TrimPrefix(name, "/"))
