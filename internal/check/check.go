@@ -90,8 +90,9 @@ func without(secrets []string, err error) error {
 		quoted := strconv.Quote(s)
 		for _, s := range []string{s, quoted[1 : len(quoted)-1]} {
 			text = strings.ReplaceAll(text, s, "***")
-			// Long words of a server are cut, maybe within the secret.
-			for n := len(s) - 1; n > 0; n-- {
+			// Long words of a server are cut, maybe within the secret. What
+			// tcp_match sends can be much longer than what is told of it.
+			for n := min(len(s)-1, len(text)); n > 0; n-- {
 				text = strings.ReplaceAll(text, s[:n]+"…", "***…")
 				text = strings.ReplaceAll(text, s[:n]+`"…`, `***"…`)
 			}

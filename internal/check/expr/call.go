@@ -84,7 +84,7 @@ func (c Call) At(host string) Call {
 		return c
 	}
 	for i, p := range c.sig.Params {
-		if p.Name == "host" && c.args[i] == localhost {
+		if p.Type == Host && c.args[i] == localhost {
 			c.args = slices.Clone(c.args)
 			c.args[i] = host
 		}

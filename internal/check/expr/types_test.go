@@ -129,3 +129,26 @@ func TestDefaults(t *testing.T) {
 		}
 	}
 }
+
+// For a service on another host every check asks that host: what is this one by
+// default or by its address is replaced, and no other.
+func TestAt(t *testing.T) {
+	for src, want := range map[string]string{
+		"tcp_check 80":                  "tcp_check 80, '10.0.0.9'",
+		"tcp_check 80, '127.0.0.1'":     "tcp_check 80, '10.0.0.9'",
+		"tcp_check 80, '10.0.0.7'":      "tcp_check 80, '10.0.0.7'",
+		"dns_check 'www.example.com'":   "dns_check 'www.example.com', '10.0.0.9'",
+		"dns_check 'a', '10.0.0.7', 54": "dns_check 'a', '10.0.0.7', 54",
+		"mysql_check '127.0.0.1'":       "mysql_check '127.0.0.1', nil, 3306, '10.0.0.9'",
+		"file_check '/etc/x'":           "file_check '/etc/x'",
+	} {
+		c := mustParse(t, src).lines[0].(Call)
+		before := c.String()
+		if got := c.At("10.0.0.9").String(); got != want {
+			t.Errorf("%s at another host is %s, want %s", src, got, want)
+		}
+		if c.String() != before {
+			t.Errorf("%s has changed", src)
+		}
+	}
+}
