@@ -18,7 +18,12 @@ type flags struct {
 	Delete     values   `short:"D"`
 	AddNode    values   `short:"a"`
 	DeleteNode values   `short:"d"`
+	Get        single   `short:"g"`
+	Set        single   `short:"s"`
+	ClearDead  bool     `short:"c" name:"clear-dead-list"`
+	YAML       bool     `short:"y" name:"yaml"`
 	Configtest optional `short:"t"`
+	Check      single
 	Report     report
 	Watch      bool
 	Help       bool `short:"h"`
@@ -72,6 +77,21 @@ func (t *text) Decode(ctx *kong.DecodeContext) error {
 	return err
 }
 
+// single is a flag with one value that may be given once.
+type single string
+
+// Decode takes the next word.
+func (s *single) Decode(ctx *kong.DecodeContext) error {
+	if *s != "" {
+		return errors.New("given twice")
+	}
+	value, err := optparse.Value(ctx)
+	if err == nil {
+		*s = single(value)
+	}
+	return err
+}
+
 // parse reads the command line.
 func parse(args []string) (*flags, error) {
 	f := new(flags)
@@ -108,7 +128,12 @@ const (
 	remove     command = "--delete"
 	addNode    command = "--add-node"
 	removeNode command = "--delete-node"
+	get        command = "--get"
+	set        command = "--set"
+	clearDead  command = "--clear-dead-list"
+	yaml       command = "--yaml"
 	configtest command = "--configtest"
+	check      command = "--check"
 	reporting  command = "--report"
 	watch      command = "--watch"
 )
@@ -125,7 +150,12 @@ func (f *flags) command() (command, error) {
 		{remove, len(f.Delete) > 0},
 		{addNode, len(f.AddNode) > 0},
 		{removeNode, len(f.DeleteNode) > 0},
+		{get, f.Get != ""},
+		{set, f.Set != ""},
+		{clearDead, f.ClearDead},
+		{yaml, f.YAML},
 		{configtest, f.Configtest.given},
+		{check, f.Check != ""},
 		{reporting, f.Report.name != ""},
 		{watch, f.Watch},
 	} {
@@ -138,8 +168,8 @@ func (f *flags) command() (command, error) {
 		return "", errors.New("no command given")
 	case len(asked) > 1:
 		return "", fmt.Errorf("one command at a time: %s", strings.Join(asked, " and "))
-	case f.JSON && !f.List.given:
-		return "", fmt.Errorf("--json: goes with --list and not with %s", asked[0])
+	case f.JSON && !f.List.given && !f.Watch && f.Check == "":
+		return "", fmt.Errorf("--json: goes with --list, --check and --watch and not with %s", asked[0])
 	case f.Init && !f.Configtest.given:
 		return "", fmt.Errorf("--init: goes with --configtest and not with %s", asked[0])
 	}

@@ -4,6 +4,9 @@
 //	mrkmctl -L                        the table
 //	mrkmctl -L 'mysql|10\.0\.0\.'     what a phrase chooses
 //	mrkmctl -A web,60,backup          adds a record to the asked node
+//	mrkmctl -s node_lifetime=5        changes a setting at once
+//	mrkmctl -y > murakumo.yml         the running configuration as a file
+//	mrkmctl --check web               how is the service now?
 //	mrkmctl --watch                   every change as it happens
 //	mrkmctl -t                        is the configuration good?
 //
@@ -71,6 +74,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch {
 	case err == nil:
 		return 0
+	case errors.Is(err, errBad):
+		return 1 // its verdict was printed
 	case control.KindOf(err) == control.Invalid:
 		return v.misuse(err)
 	case errors.Is(err, context.Canceled):
@@ -108,15 +113,26 @@ func ask(ctx context.Context, c *control.Client, do command, f *flags, v voice) 
 		return c.AddNodes(ctx, f.AddNode...)
 	case removeNode:
 		return c.DeleteNodes(ctx, f.DeleteNode...)
+	case get, set:
+		return attribute(ctx, c, do, f, v)
+	case clearDead:
+		n, err := c.ClearDead(ctx)
+		if err != nil {
+			return err
+		}
+		return v.data(fmt.Sprintf("%d nodes were deleted\n", n))
+	case yaml:
+		file, err := c.Configuration(ctx)
+		if err != nil {
+			return err
+		}
+		return v.data(string(file))
+	case check:
+		return runCheck(ctx, c, f, v)
 	case reporting:
 		return c.Report(ctx, f.Report.name, f.Report.good)
 	default: // watch
-		return c.Watch(ctx, func(e control.Event) error {
-			if e.Kind == control.EventReady {
-				return v.talk(fmt.Sprintf("watching what %s sees; ctrl-c ends it", e.Member.Label()))
-			}
-			return v.data(e.Time.Local().Format("2006-01-02 15:04:05 ") + e.String() + "\n")
-		})
+		return follow(ctx, c, f, v)
 	}
 }
 

@@ -26,7 +26,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"mrkmctl": main})
+	testscript.Main(m, map[string]func(){"mrkmctl": main, "node": runNode})
 }
 
 // TestScripts runs testdata/*.txtar. Each script has a control server of its own
@@ -67,20 +67,7 @@ func TestScripts(t *testing.T) {
 					ts.Fatalf("got %q, want %q", got, want)
 				}
 			},
-			"status": func(ts *testscript.TestScript, _ bool, args []string) {
-				want, err := strconv.Atoi(args[0])
-				ts.Check(err)
-				err = ts.Exec(args[1], args[2:]...)
-				got := 0
-				if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-					got = exit.ExitCode()
-				} else {
-					ts.Check(err)
-				}
-				if got != want {
-					ts.Fatalf("status %d, want %d", got, want)
-				}
-			},
+			"status": status,
 			"deadsocket": func(ts *testscript.TestScript, _ bool, args []string) {
 				l, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: ts.MkAbs(args[0])})
 				ts.Check(err)
@@ -89,6 +76,21 @@ func TestScripts(t *testing.T) {
 			},
 		},
 	})
+}
+
+func status(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("status %d, want %d", got, want)
+	}
 }
 
 var (
@@ -121,6 +123,8 @@ func serve(n control.Node) (path string, stop func(), err error) {
 // fakeNode is a node without gossip and checks over a real catalog.
 type fakeNode struct {
 	*catalog.Catalog
+	control.Controls // none: testdata/node asks real nodes for those
+	feed             control.Feed
 	peers map[catalog.Owner]*catalog.Catalog // as they have their own tables
 
 	mu    sync.Mutex // guards hosts
@@ -250,6 +254,8 @@ func (n *fakeNode) Report(_ context.Context, name string, good bool) error {
 	return nil
 }
 
+func (n *fakeNode) Feed() *control.Feed { return &n.feed }
+
 func (n *fakeNode) Version() string { return "1.2.3" }
 
 // runHere is mrkmctl in this process.
@@ -336,7 +342,7 @@ func TestWatchEndOfDaemon(t *testing.T) {
 	go func() { ended <- run(t.Context(), []string{"--watch", "-S", path}, io.Discard, talk.w) }()
 	talk.next()
 	stop()
-	if got, want := talk.next(), "error: murakumo on "+path+" hung up: it is ending, or it serves only root and its own user"; got != want {
+	if got, want := talk.next(), "error: murakumo on "+path+" is stopping"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if status := <-ended; status != 1 {

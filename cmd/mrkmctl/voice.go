@@ -59,17 +59,25 @@ commands, one at a time:
   -D, --delete NAME          deletes an alias of this node; may be repeated
   -a, --add-node HOST        joins a host; may be repeated
   -d, --delete-node HOST     removes a host; may be repeated
+  -g, --get ATTR             prints ATTR=VALUE; the attributes are node_lifetime,
+                             send_interval, receive_timeout and log_level
+  -s, --set ATTR=VALUE       changes one at once; a restart forgets it
+  -c, --clear-dead-list      forgets the hosts that are dead, on all hosts
+  -y, --yaml                 the running configuration, secrets and all, as a file
+                             that starts the same node
   -t, --configtest [PATH]    checks a configuration (/etc/murakumo.yml) and needs
                              no daemon; --init also runs its init-script
       --report NAME VERDICT  tells the health check of an alias (one with ttl) that
                              the service behind it is good or bad
+      --check NAME           runs the health check of NAME now: status 0 if it is
+                             good, 1 if it is bad
       --watch                prints every change until interrupted
   -h, --help                 this text
   -v, --version              the version
 
 options:
   -S, --socket PATH          the daemon's control socket
-      --json                 prints JSON (with -L)
+      --json                 prints JSON (with -L, --check and --watch)
       --init                 runs the init-script (with -t)
 
 exit status: 0 done, 1 failed, 2 usage error

@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"time"
 
@@ -38,6 +37,7 @@ type Node interface {
 	Report(ctx context.Context, name string, good bool) error
 	// Version is the daemon's, as every answer's Server header tells it.
 	Version() string
+	Controls
 }
 
 // RecordSpec asks for a record of the node that is asked, checked.
@@ -87,85 +87,4 @@ func (m Member) Label() string {
 		return m.Address.String()
 	}
 	return m.Address.String() + " " + m.Name
-}
-
-// EventKind says what changed.
-type EventKind string
-
-// The kinds of an event.
-const (
-	EventReady       EventKind = "ready"        // the stream is open; Member is the asked node
-	EventJoined      EventKind = "joined"       // a member is there, for the first time or again
-	EventLost        EventKind = "lost"         // a member is silent
-	EventLeft        EventKind = "left"         // a member said goodbye
-	EventRemoved     EventKind = "removed"      // a member was removed by an operator
-	EventRecordAdded EventKind = "record-added" // a record is visible
-	EventRecordGone  EventKind = "record-gone"  // a record is not visible any more
-	EventActivity    EventKind = "activity"     // a record turned Active or Inactive
-	EventDuty        EventKind = "duty"         // an activity check settled on another duty, or anew
-	EventChanged     EventKind = "changed"      // TTL, priority or weight
-)
-
-// Event is one change of the table or of the members.
-type Event struct {
-	// Kind travels as the event's name and not in its data.
-	Kind EventKind `json:"-"`
-	// Time is when the asked node told it, by its own clock.
-	Time time.Time `json:"time"`
-	// Record is the record after the change (for EventRecordGone: before it),
-	// Previous the one before it where both exist.
-	Record   *Record `json:"record,omitempty"`
-	Previous *Record `json:"previous,omitempty"`
-	// Member is the member after the change.
-	Member *Member `json:"member,omitempty"`
-}
-
-// String tells the event in one line without its time, as in
-// "10.0.0.133 mysql-server: active -> inactive".
-func (e Event) String() string {
-	switch {
-	case e.Member != nil:
-		return fmt.Sprintf("node %s: %s", e.Member.Label(), e.Kind)
-	case e.Record == nil:
-		return string(e.Kind)
-	}
-	who := e.Record.Address.String() + " " + e.Record.Name + ": "
-	now, was := e.Record, e.Previous
-	if was == nil {
-		switch e.Kind {
-		case EventRecordAdded:
-			weight := ""
-			if now.Weight != 0 {
-				weight = fmt.Sprintf(", weight %d", now.Weight)
-			}
-			return fmt.Sprintf("%sadded: ttl %d, %s%s, %s", who, now.TTL, now.Priority, weight, now.Activity)
-		case EventRecordGone:
-			return who + "gone"
-		}
-		return who + string(e.Kind)
-	}
-	switch e.Kind {
-	case EventActivity:
-		return who + was.Activity + " -> " + now.Activity
-	case EventDuty:
-		if was.Duty == now.Duty {
-			return fmt.Sprintf("%sduty %s again (transition %d)", who, now.Duty, now.Transition)
-		}
-		return fmt.Sprintf("%sduty %s -> %s (transition %d)", who, was.Duty, now.Duty, now.Transition)
-	}
-	sep := ""
-	add := func(format string, args ...any) {
-		who += sep + fmt.Sprintf(format, args...)
-		sep = ", "
-	}
-	if was.TTL != now.TTL {
-		add("ttl %d -> %d", was.TTL, now.TTL)
-	}
-	if was.Priority != now.Priority {
-		add("%s -> %s", was.Priority, now.Priority)
-	}
-	if was.Weight != now.Weight {
-		add("weight %d -> %d", was.Weight, now.Weight)
-	}
-	return who
 }

@@ -139,7 +139,13 @@ func (c *Client) call(ctx context.Context, patience time.Duration, method, path 
 		return err
 	}
 	defer resp.Body.Close()
-	if answer == nil {
+	switch answer := answer.(type) {
+	case nil:
+		return nil
+	case *[]byte: // as it is
+		if *answer, err = io.ReadAll(resp.Body); err != nil {
+			return c.explain(ctx, fmt.Errorf("read the answer: %w", err))
+		}
 		return nil
 	}
 	if err := json.NewDecoder(resp.Body).Decode(answer); err != nil {
@@ -230,7 +236,7 @@ func hungUp(err error) bool {
 }
 
 // Watch calls fn with every event, the first being EventReady, until ctx ends,
-// when it returns nil, or the stream does. fn runs on the caller's goroutine; an
+// when it returns nil, or the stream does, which is an error that says why. fn runs on the caller's goroutine; an
 // error of it ends the stream and is returned as it is.
 func (c *Client) Watch(ctx context.Context, fn func(Event) error) error {
 	inner, cancel := context.WithCancelCause(ctx)
@@ -245,7 +251,12 @@ func (c *Client) Watch(ctx context.Context, fn func(Event) error) error {
 		if fromFn, ok := errors.AsType[fnError](err); ok {
 			return fromFn.err
 		}
-		if err != nil {
+		switch {
+		case errors.Is(err, errEnd):
+			err = Errorf(Unavailable, "murakumo on %s is stopping", c.path)
+		case hungUp(err) && inner.Err() == nil:
+			err = fmt.Errorf("murakumo on %s broke off: it ended at once, or nothing was read here for a minute", c.path)
+		default:
 			err = c.explain(inner, err)
 		}
 	}
@@ -255,14 +266,17 @@ func (c *Client) Watch(ctx context.Context, fn func(Event) error) error {
 	return err
 }
 
+// errEnd is how a stream of a daemon that stops ends.
+var errEnd = errors.New("the daemon stops")
+
 // fnError marks an error of the caller's function.
 type fnError struct{ err error }
 
 func (e fnError) Error() string { return e.err.Error() }
 
 // readEvents reads server-sent events; alive is called for each line, as
-// heartbeats are lines, too. The stream never ends by itself, hence EOF is
-// always an error.
+// heartbeats are lines, too. The stream never ends by itself, hence there is
+// always an error, errEnd where the daemon said that it stops.
 func readEvents(r io.Reader, fn func(Event) error, alive func()) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxBody)
@@ -282,6 +296,9 @@ func readEvents(r io.Reader, fn func(Event) error, alive func()) error {
 				return fmt.Errorf("read an event: %w", err)
 			}
 			e.Kind = EventKind(kind)
+			if e.Kind == EventEnd {
+				return errEnd
+			}
 			if err := fn(e); err != nil {
 				return fnError{err}
 			}

@@ -22,8 +22,9 @@ const (
 	requestPatience = 20 * time.Second
 )
 
-// Handler serves the API of node. It is what a Server runs on the unix socket;
-// it asks nobody who they are.
+// Handler serves the API of node, the running configuration with its secrets
+// apart: only a Server, on the unix socket, has that. It asks nobody who they
+// are.
 func Handler(node Node, log *slog.Logger) http.Handler { return newHandler(node, log) }
 
 type handler struct {
@@ -31,6 +32,7 @@ type handler struct {
 	log     *slog.Logger
 	mux     *http.ServeMux
 	streams chan struct{} // one token per open event stream
+	runs    chan struct{} // one token per check that is run on demand
 	ending  chan struct{} // closed when streams shall end
 }
 
@@ -46,6 +48,7 @@ func newHandler(node Node, log *slog.Logger) *handler {
 	h.handle("POST /v1/nodes", h.addNodes)
 	h.handle("DELETE /v1/nodes/{hosts}", h.deleteNodes)
 	h.handle("GET /v1/events", h.events)
+	h.handleControls()
 	h.handle("POST /v1/checks/{name}/report", h.report)
 	h.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, r, Errorf(NotFound, "no request %s %s", r.Method, r.URL.Path))

@@ -27,6 +27,7 @@ type fakeNode struct {
 	*catalog.Catalog
 	// before, if not nil, may refuse or delay any change.
 	before func(ctx context.Context, what string, args []string) error
+	feed   Feed
 
 	mu      sync.Mutex // guards hosts and reports
 	hosts   []string   // joined and, with a minus, removed ones in order
@@ -124,6 +125,43 @@ func (n *fakeNode) note(sign string, hosts []string) {
 }
 
 func (n *fakeNode) Version() string { return "1.2.3" }
+
+func (n *fakeNode) Feed() *Feed { return &n.feed }
+
+func (n *fakeNode) Attributes() []Attribute {
+	return []Attribute{{"node_lifetime", "10"}, {"log_level", "info"}}
+}
+
+func (n *fakeNode) SetAttribute(ctx context.Context, name, value string) (Attribute, error) {
+	if err := n.check(ctx, "set", []string{name, value}); err != nil {
+		return Attribute{}, err
+	}
+	switch {
+	case name != "node_lifetime" && name != "log_level":
+		return Attribute{}, Errorf(NotFound, "no attribute %q", name)
+	case value == "":
+		return Attribute{}, Errorf(Invalid, "%s: expected a value", name)
+	}
+	return Attribute{name, value}, nil
+}
+
+func (n *fakeNode) ClearDead(ctx context.Context) (int, error) { return 2, n.check(ctx, "clear", nil) }
+
+func (n *fakeNode) Configuration() []byte { return []byte("auth-key: secret\n") }
+
+func (n *fakeNode) Checks() []Check {
+	return []Check{{Name: "web", Health: "healthy", Interval: 5, Timeout: 2.5}}
+}
+
+func (n *fakeNode) RunCheck(ctx context.Context, name string) (Verdict, error) {
+	if err := n.check(ctx, "run", []string{name}); err != nil {
+		return Verdict{}, err
+	}
+	if name != "web" {
+		return Verdict{}, Errorf(NotFound, "no health check of %s on this node", name)
+	}
+	return Verdict{Name: name, Verdict: "bad", Seconds: 0.5, Error: "refused"}, nil
+}
 
 // hear makes the node know a peer's records, as gossip would.
 func (n *fakeNode) hear(t testing.TB, owner netip.Addr, records ...catalog.Record) {

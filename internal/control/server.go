@@ -29,7 +29,9 @@ const endPatience = 3 * time.Second
 // NewServer makes a server for node. It starts nothing; once Run is called, the
 // listener is Run's to close.
 func NewServer(l *Listener, node Node, log *slog.Logger) *Server {
-	return &Server{l: l, path: l.path, h: newHandler(node, log), log: log}
+	h := newHandler(node, log)
+	h.handleSecrets()
+	return &Server{l: l, path: l.path, h: h, log: log}
 }
 
 // Run serves until ctx ends and then returns nil: the socket is gone, event

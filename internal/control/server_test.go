@@ -86,7 +86,7 @@ func TestServerEndsStreamsAtOnce(t *testing.T) {
 		t.Errorf("took %v", took)
 	}
 	err := <-ended
-	if err == nil || !strings.Contains(err.Error(), "hung up") {
+	if err == nil || !strings.Contains(err.Error(), "is stopping") || KindOf(err) != Unavailable {
 		t.Errorf("the reader hears %v", err)
 	}
 	if _, err := os.Lstat(c.path); !errors.Is(err, os.ErrNotExist) {

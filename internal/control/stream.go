@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"murakumo/internal/catalog"
 )
 
 const (
@@ -20,8 +22,8 @@ const (
 	streamPatience = time.Minute
 )
 
-// events tells every change of the table until the client goes or the server
-// ends. It buffers nothing: see the package's text.
+// events tells every change of the table, and what the feed has, until the client
+// goes or the server ends. See the package's text.
 func (h *handler) events(w http.ResponseWriter, r *http.Request, _ url.Values) (any, error) {
 	select {
 	case h.streams <- struct{}{}:
@@ -30,6 +32,8 @@ func (h *handler) events(w http.ResponseWriter, r *http.Request, _ url.Values) (
 		return nil, Errorf(Unavailable, "%d event streams are open already; end some (mrkmctl --watch)", maxStreams)
 	}
 	told := h.node.View()
+	feed := h.node.Feed().follow()
+	defer feed.end()
 	s := stream{w: w, rc: http.NewResponseController(w)}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
@@ -49,27 +53,55 @@ func (h *handler) events(w http.ResponseWriter, r *http.Request, _ url.Values) (
 		case <-r.Context().Done():
 			return nil, nil
 		case <-h.ending:
+			if s.tell(Event{Kind: EventEnd, Time: time.Now()}) == nil {
+				_ = s.rc.Flush()
+			}
 			return nil, nil
 		case <-beat.C:
 			err = s.write(": still here\n\n")
-		case <-told.Superseded():
-			now := h.node.View()
-			for _, e := range Changes(told, now, time.Now()) {
-				if err = s.tell(e); err != nil {
-					break
-				}
+		case <-feed.wake:
+			// What led to a hook is in the table before the hook ends, and is
+			// told before it.
+			if told, err = h.tellChanges(s, told); err == nil {
+				err = s.tellAll(feed.take())
 			}
-			told = now
+		case <-told.Superseded():
+			told, err = h.tellChanges(s, told)
 		}
 	}
 	h.log.Debug("control event stream ended", append(requestAttrs(r), "error", err)...)
 	return nil, nil
 }
 
+// tellChanges tells what is different in the table from what was told last, and
+// gives the view that is told now.
+func (h *handler) tellChanges(s stream, told *catalog.View) (*catalog.View, error) {
+	now := h.node.View()
+	for _, e := range Changes(told, now, time.Now()) {
+		if err := s.tell(e); err != nil {
+			return told, err
+		}
+	}
+	return now, nil
+}
+
 // stream writes server-sent events.
 type stream struct {
 	w  http.ResponseWriter
 	rc *http.ResponseController
+}
+
+// tellAll tells events of the feed, and after them that there were more.
+func (s stream) tellAll(events []Event, missed int) error {
+	for _, e := range events {
+		if err := s.tell(e); err != nil {
+			return err
+		}
+	}
+	if missed > 0 {
+		return s.tell(Event{Kind: EventMissed, Time: time.Now(), Missed: missed})
+	}
+	return nil
 }
 
 func (s stream) tell(e Event) error {

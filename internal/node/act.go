@@ -12,6 +12,7 @@ import (
 func (c *Core) act(t failover.Transition, hook config.Command) {
 	if t.Kind == failover.KindHealth {
 		c.state.noteHealth(t.Name, t.Number)
+		c.tellHealth(t)
 	}
 	select {
 	case c.noted <- struct{}{}:
@@ -37,6 +38,7 @@ func (c *Core) recorded(exec action.Executor) action.Executor {
 }
 
 func (c *Core) hookEnded(r action.Result) {
+	defer c.tellHook(r) // after its end is in the table
 	h := r.Hook
 	// One that was superseded ends while an older one still runs; the end of
 	// the newer one is the end of both.

@@ -16,6 +16,7 @@ import (
 	"murakumo/internal/catalog"
 	"murakumo/internal/check"
 	"murakumo/internal/config"
+	"murakumo/internal/control"
 	"murakumo/internal/failover"
 	"murakumo/internal/gossip"
 )
@@ -54,9 +55,13 @@ type Core struct {
 	notices *action.Notices
 	checks  *checks
 	pushes  pushes
-	removed chan struct{}
-	noted   chan struct{} // one slot: there is something to write down
-	stay    atomic.Bool   // see Keep
+	feed    control.Feed
+	// ask makes a probe that asks and notes nothing.
+	ask      func(config.HealthCheck) check.Probe
+	verdicts verdicts
+	removed  chan struct{}
+	noted    chan struct{} // one slot: there is something to write down
+	stay     atomic.Bool   // see Keep
 
 	// cfg is the configuration in force. It is replaced whole, by Reload alone,
 	// and never changed.
@@ -121,7 +126,8 @@ func NewCore(cfg *config.Config, env Env) (*Core, error) {
 	if probe == nil {
 		probe = realProbe
 	}
-	c.checks.probe = c.pushes.prober(probe)
+	c.ask = probe
+	c.checks.probe = c.verdicts.noting(c.pushes.prober(probe))
 	for _, h := range cfg.HealthChecks {
 		c.checks.addHealth(h, kept.health(h.Name))
 	}
