@@ -125,7 +125,7 @@ type fakeNode struct {
 	*catalog.Catalog
 	control.Controls // none: testdata/node asks real nodes for those
 	feed             control.Feed
-	peers map[catalog.Owner]*catalog.Catalog // as they have their own tables
+	peers            map[catalog.Owner]*catalog.Catalog // as they have their own tables
 
 	mu    sync.Mutex // guards hosts
 	hosts []string   // joined, and with a minus removed

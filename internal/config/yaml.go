@@ -60,7 +60,7 @@ var topForms = map[string]form[Config]{
 		keys := make([]string, len(c.AuthKeys))
 		for i, k := range c.AuthKeys {
 			keys[i] = k
-			if c.KeyFiles[i] != "" {
+			if i < len(c.KeyFiles) && c.KeyFiles[i] != "" {
 				keys[i] = c.KeyFiles[i]
 			}
 		}

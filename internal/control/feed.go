@@ -15,11 +15,11 @@ const backlog = 256
 // events, and is told how many. The zero value has no followers.
 type Feed struct {
 	mu        sync.Mutex // guards followers, and what is theirs
-	followers map[*follower]struct{}
+	followers map[*Follower]struct{}
 }
 
-// follower is one reader of a feed.
-type follower struct {
+// Follower is one reader of a feed.
+type Follower struct {
 	feed   *Feed
 	wake   chan struct{} // one slot: there is something to take
 	events []Event       // at most backlog
@@ -44,21 +44,24 @@ func (f *Feed) Tell(e Event) {
 	}
 }
 
-// follow gives what is told from now on; end it.
-func (f *Feed) follow() *follower {
-	w := &follower{feed: f, wake: make(chan struct{}, 1)}
+// Follow gives what is told from now on. The caller ends it.
+func (f *Feed) Follow() *Follower {
+	w := &Follower{feed: f, wake: make(chan struct{}, 1)}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.followers == nil {
-		f.followers = map[*follower]struct{}{}
+		f.followers = map[*Follower]struct{}{}
 	}
 	f.followers[w] = struct{}{}
 	return w
 }
 
-// take gives the events that came in since the last time, and how many more
-// there were.
-func (w *follower) take() (events []Event, missed int) {
+// Wake gives a channel that has something when there may be events to take.
+func (w *Follower) Wake() <-chan struct{} { return w.wake }
+
+// Take gives the events that came in since the last time, and how many more
+// there were that found no place. It does not wait.
+func (w *Follower) Take() (events []Event, missed int) {
 	w.feed.mu.Lock()
 	defer w.feed.mu.Unlock()
 	events, missed = w.events, w.missed
@@ -66,8 +69,8 @@ func (w *follower) take() (events []Event, missed int) {
 	return events, missed
 }
 
-// end ends the following.
-func (w *follower) end() {
+// End ends the following.
+func (w *Follower) End() {
 	w.feed.mu.Lock()
 	defer w.feed.mu.Unlock()
 	delete(w.feed.followers, w)

@@ -16,27 +16,27 @@ func change(n uint64) Event {
 func TestFeed(t *testing.T) {
 	var f Feed
 	f.Tell(change(1)) // to nobody
-	a, b := f.follow(), f.follow()
+	a, b := f.Follow(), f.Follow()
 	f.Tell(change(2))
 	f.Tell(change(3))
-	<-a.wake
-	if events, missed := a.take(); len(events) != 2 || events[0].Transition.Number != 2 || events[1].Transition.Number != 3 || missed != 0 {
+	<-a.Wake()
+	if events, missed := a.Take(); len(events) != 2 || events[0].Transition.Number != 2 || events[1].Transition.Number != 3 || missed != 0 {
 		t.Errorf("a got %v and missed %d", events, missed)
 	}
-	a.end()
+	a.End()
 	// b takes nothing: its backlog is bounded, nobody waits, and it is told.
 	for n := range uint64(2 * backlog) {
 		f.Tell(change(4 + n))
 	}
-	<-b.wake
-	events, missed := b.take()
+	<-b.Wake()
+	events, missed := b.Take()
 	if len(events) != backlog || missed != 2+2*backlog-backlog || events[0].Transition.Number != 2 {
 		t.Errorf("b got %d from %d on and missed %d", len(events), events[0].Transition.Number, missed)
 	}
-	if events, missed := a.take(); len(events) != 0 || missed != 0 {
+	if events, missed := a.Take(); len(events) != 0 || missed != 0 {
 		t.Errorf("a, which has ended, got %d and missed %d", len(events), missed)
 	}
-	b.end()
+	b.End()
 	if len(f.followers) != 0 {
 		t.Error("followers are left")
 	}
@@ -122,11 +122,11 @@ func followers(f *Feed) int {
 
 func ExampleFeed() {
 	var feed Feed // the daemon's
-	watcher := feed.follow()
+	watcher := feed.Follow()
 	feed.Tell(Event{Kind: EventHook, Transition: &Transition{
 		Name: "web", Address: self, Status: "active", Number: 7, Outcome: "ok", Seconds: 0.25,
 	}})
-	events, _ := watcher.take()
+	events, _ := watcher.Take()
 	fmt.Println(events[0])
 	// Output: 10.0.0.133 web: hook for active: ok after 0.25 s (transition 7)
 }

@@ -32,8 +32,8 @@ func (h *handler) events(w http.ResponseWriter, r *http.Request, _ url.Values) (
 		return nil, Errorf(Unavailable, "%d event streams are open already; end some (mrkmctl --watch)", maxStreams)
 	}
 	told := h.node.View()
-	feed := h.node.Feed().follow()
-	defer feed.end()
+	feed := h.node.Feed().Follow()
+	defer feed.End()
 	s := stream{w: w, rc: http.NewResponseController(w)}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
@@ -59,11 +59,11 @@ func (h *handler) events(w http.ResponseWriter, r *http.Request, _ url.Values) (
 			return nil, nil
 		case <-beat.C:
 			err = s.write(": still here\n\n")
-		case <-feed.wake:
+		case <-feed.Wake():
 			// What led to a hook is in the table before the hook ends, and is
 			// told before it.
 			if told, err = h.tellChanges(s, told); err == nil {
-				err = s.tellAll(feed.take())
+				err = s.tellAll(feed.Take())
 			}
 		case <-told.Superseded():
 			told, err = h.tellChanges(s, told)
