@@ -173,6 +173,9 @@ var mutants = []struct {
 	{"an answer to another question is no answer",
 		"internal/check/dns.go", "|| !h.Response || h.ID != id {", "|| !h.Response {",
 		"./internal/check", "TestDNSAnswers"},
+	{"the reply to another's echo request is none",
+		"internal/check/ping.go", "return ok && bytes.Equal(echo.Data, nonce)", "return ok && len(echo.Data) == len(nonce)",
+		"./internal/check", "TestPing"},
 }
 
 func TestMutants(t *testing.T) {

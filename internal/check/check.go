@@ -51,6 +51,7 @@ var calls = map[string]func(expr.Call) Probe{
 	"dns_check":  dnsCheck,
 	"file_check": fileCheck,
 	"grpc_check": grpcCheck,
+	"ping_check": pingCheck,
 	"tcp_match":  tcpMatch,
 	"tls_check":  tlsCheck,
 	"udp_match":  udpMatch,

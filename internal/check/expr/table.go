@@ -271,6 +271,9 @@ var signatures = []Signature{
 		{Name: "host", Type: Host, Default: localhost},
 		{Name: "db", Type: Text},
 	}},
+	{"ping_check", []Param{
+		{Name: "host", Type: Host, Required: true},
+	}},
 	{"redis_check", []Param{
 		{Name: "port", Type: Port, Default: 6379},
 		{Name: "host", Type: Host, Default: localhost},

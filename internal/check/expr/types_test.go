@@ -100,6 +100,8 @@ func TestRefusedArguments(t *testing.T) {
 		"unit_check 'ngin*'":                             "1:12 unit: " + unit + "this string has a character that names of units do not have",
 		"unit_check 'a b.service'":                       "1:12 has a character",
 		"unit_check '" + strings.Repeat("a", 256) + "'":  "1:12 no name of a unit",
+		"ping_check":                                     "1:1 ping_check takes 1 argument, got 0: ping_check(host)",
+		"ping_check 'a b'":                               "1:12 neither name nor address",
 		"grpc_check 5":                                   "1:12 service: expected a string in quotes or nil; got an integer",
 	})
 }
