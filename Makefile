@@ -40,7 +40,8 @@ check:
 	$(GO) vet ./...
 
 # The stories of internal/sim are played twice: with a small fleet under the race
-# detector, and with fifty nodes without it (size_race_test.go).
+# detector, and with fifty nodes without it (size_race_test.go). Likewise the
+# connections of internal/proxy, of which there are many without it.
 #
 # What uses testing/synctest runs on one CPU under the race detector, which
 # otherwise crashes now and then (SIGSEGV or "CHECK failed" in ThreadSanitizer):
@@ -56,7 +57,7 @@ unit:
 	echo "$(GO) test -race: real time, then virtual time (-cpu 1)"; \
 	$(GO) test -race -timeout 20m $$rest; \
 	$(GO) test -race -cpu 1 -timeout 20m $$bubbles
-	$(GO) test -timeout 20m ./internal/sim
+	$(GO) test -timeout 20m ./internal/sim ./internal/proxy
 
 .PHONY: e2e
 e2e:

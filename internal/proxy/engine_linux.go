@@ -14,9 +14,15 @@ type loops struct {
 	done  chan struct{}
 }
 
-func newEngine() (engine, error) { return newLoops(runtime.GOMAXPROCS(0)) }
+func newEngine() (engine, error) {
+	e, err := newLoops(runtime.GOMAXPROCS(0))
+	if err != nil {
+		return nil, err // and no engine that is a nil *loops
+	}
+	return e, nil
+}
 
-func newLoops(n int) (engine, error) {
+func newLoops(n int) (*loops, error) {
 	e := &loops{done: make(chan struct{})}
 	for range n {
 		l, err := newLoop()
