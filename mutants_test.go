@@ -100,7 +100,7 @@ var mutants = []struct {
 		"./internal/proxy", "TestCut|TestAlias"},
 	{"no octet is lost or changed when a reader is slow",
 		"internal/proxy/relay_linux.go", "h.pend = slices.Clone(l.buf[sent:n])", "h.pend = slices.Clip(l.buf[sent:n])",
-		"./internal/proxy", "TestStreams"},
+		"./internal/proxy", "TestSlowReader"},
 	{"a half-closed connection goes on the other way",
 		"internal/proxy/relay_linux.go", "case c.up.shut && c.down.shut:", "case c.up.shut || c.down.shut:",
 		"./internal/proxy", "TestStreams"},

@@ -224,6 +224,71 @@ func TestBackpressure(t *testing.T) {
 	})
 }
 
+// TestSlowReader: small messages that a reader does not take wait here, each in
+// a place of its own while others come and go through the same loop.
+func TestSlowReader(t *testing.T) {
+	everyEngine(t, func(t *testing.T, h *harness) {
+		release := make(chan struct{})
+		got := make(chan []byte, 1)
+		ln := listen(t)
+		serve(t, ln, func(c *net.TCPConn) {
+			<-release
+			c.SetDeadline(time.Now().Add(patience))
+			b, err := io.ReadAll(c)
+			if err != nil {
+				t.Error(err)
+			}
+			got <- b
+		})
+		slow, busy := h.listener(ln.Addr()), h.listener(echoes(t))
+		slow.Name, busy.Name = "slow", "busy"
+		h.proxy.Apply([]Config{slow, busy})
+		h.eventually("listening", func() bool { return strings.Count(h.log.String(), "listens on") == 2 })
+		h.eventually("backends", func() bool { s := h.proxy.Stats(); return len(s[0].Backends) == 1 && len(s[1].Backends) == 1 })
+		sum := map[[32]byte]bool{}
+		for i := range cap(got) {
+			conn := h.dial(slow)
+			rng := rand.NewChaCha8(sha256.Sum256([]byte{byte(i)}))
+			var all bytes.Buffer
+			// One message after the other, so that each is read by itself,
+			// until one is not passed on any more.
+			for stuck := false; !stuck; {
+				b := make([]byte, 20_000)
+				rng.Read(b)
+				before := h.proxy.Stats()[0].Backends[0].Sent
+				if _, err := conn.Write(b); err != nil {
+					t.Fatal(err)
+				}
+				all.Write(b)
+				stuck = true
+				for range 300 {
+					if h.proxy.Stats()[0].Backends[0].Sent == before+int64(len(b)) {
+						stuck = false
+						break
+					}
+					time.Sleep(100 * time.Microsecond) // looking again; nothing depends on how long
+				}
+			}
+			sum[sha256.Sum256(all.Bytes())] = true
+			conn.CloseWrite()
+		}
+		conn := h.dial(busy)
+		for range 100 {
+			b := bytes.Repeat([]byte("other octets"), 2000)
+			go conn.Write(b)
+			if _, err := io.ReadFull(conn, make([]byte, len(b))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		close(release)
+		for range cap(got) {
+			if b := <-got; !sum[sha256.Sum256(b)] {
+				t.Errorf("%d octets came that nobody sent", len(b))
+			}
+		}
+	})
+}
+
 func TestRefusedIsSkipped(t *testing.T) {
 	everyEngine(t, func(t *testing.T, h *harness) {
 		c := h.listener(closedPort(t), says(t, "a"), closedPort(t))
