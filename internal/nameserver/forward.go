@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,6 +36,8 @@ type forwarder struct {
 	// exchange is the function of this name, but for tests.
 	exchange func(ctx context.Context, addr string, key flightKey) (msg *dns.Msg, alive bool, err error)
 
+	cache *cache // nil: nothing is kept
+
 	mu      sync.Mutex // guards flights
 	flights map[flightKey]*flight
 }
@@ -44,6 +47,14 @@ type flightKey struct {
 	name             string // in lower case
 	qtype            uint16
 	edns, do, ad, cd bool
+}
+
+// key is what the question is asked by.
+func (q *query) key() flightKey {
+	return flightKey{
+		name: strings.ToLower(q.question.Name), qtype: q.question.Qtype,
+		edns: q.edns, do: q.do, ad: q.ad, cd: q.cd,
+	}
 }
 
 // flight is one question on its way; msg is read once done is closed. nil:
@@ -76,7 +87,8 @@ func newForwarder(addrs []netip.AddrPort, log *slog.Logger, spawn func(func())) 
 }
 
 // adopt takes what another forwarder knows of the resolvers that both have; nil
-// for none.
+// for none. What it has kept of their answers holds only among the same ones:
+// others may know other names.
 func (f *forwarder) adopt(other *forwarder) {
 	if other == nil {
 		return
@@ -88,16 +100,16 @@ func (f *forwarder) adopt(other *forwarder) {
 			}
 		}
 	}
+	if f.cache != nil && other.cache != nil && slices.Equal(f.resolvers, other.resolvers) {
+		f.cache = other.cache
+	}
 }
 
 // resolve asks for q, or waits for who is asking already. It returns within
 // the total time, or when ctx is done; nil when no resolver answered. The
 // message is shared: it must not be changed.
 func (f *forwarder) resolve(ctx context.Context, q *query) *dns.Msg {
-	key := flightKey{
-		name: strings.ToLower(q.question.Name), qtype: q.question.Qtype,
-		edns: q.edns, do: q.do, ad: q.ad, cd: q.cd,
-	}
+	key := q.key()
 	f.mu.Lock()
 	fl, joined := f.flights[key]
 	if !joined {
@@ -111,6 +123,11 @@ func (f *forwarder) resolve(ctx context.Context, q *query) *dns.Msg {
 	}
 
 	fl.msg = f.ask(ctx, key)
+	if f.cache != nil && fl.msg != nil {
+		// Before the flight is over, so that there is no moment in which the
+		// question would be asked once more.
+		f.cache.put(key, fl.msg, time.Now())
+	}
 	f.mu.Lock()
 	delete(f.flights, key)
 	f.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -20,6 +21,10 @@ const (
 	// The bits of the header's second word (RFC 1035 §4.1.1, RFC 4035 §3).
 	flagQR = 1 << 15
 	flagRD = 1 << 8
+	flagRA = 1 << 7
+	flagCD = 1 << 4
+	// The bit of the OPT record's TTL field (RFC 6891 §6.1.4).
+	flagDO = 1 << 15
 )
 
 // query is a parsed question with what its reply depends on.
@@ -102,6 +107,9 @@ func (s *Server) handle(raw, buf []byte, from netip.AddrPort, tcp bool) verdict 
 	}
 	r := Answer(s.view(), &now.rules, globalRand{}, q.question, up)
 	if r.Forward {
+		if reply := q.fromCache(buf, time.Now()); reply != nil {
+			return verdict{reply: reply}
+		}
 		return verdict{forward: q}
 	}
 	if r.by != nil {

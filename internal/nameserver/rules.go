@@ -31,6 +31,8 @@ type Rules struct {
 	// AllowRecursion lists who may have questions forwarded. nil: loopback,
 	// private and link-local addresses; empty: nobody.
 	AllowRecursion []netip.Prefix
+	// Cache keeps what the resolvers answered for as long as they say.
+	Cache bool
 }
 
 // homePrefixes may recurse when the file does not say who may: addresses that

@@ -85,6 +85,9 @@ func (s *Server) Change(rules Rules, resolvers []netip.AddrPort) {
 	next := &policy{rules: rules}
 	if len(resolvers) > 0 {
 		next.forwarder = newForwarder(resolvers, s.log, s.wg.Go)
+		if rules.Cache {
+			next.forwarder.cache = newCache(cacheOctets)
+		}
 		next.forwarder.adopt(s.policy.Load().forwarder)
 	}
 	s.policy.Store(next)

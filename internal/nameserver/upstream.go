@@ -128,11 +128,17 @@ func (q *query) relay(m *dns.Msg) *dns.Msg {
 	if m == nil {
 		return &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: dns.RcodeServerFailure}}
 	}
+	return relayed(q.question.Name, m)
+}
+
+// relayed is a resolver's message with its records as far as they are for the
+// client, the question's name spelled as name.
+func relayed(name string, m *dns.Msg) *dns.Msg {
 	out := &dns.Msg{
 		// AA is the resolver's word about itself, not ours.
 		MsgHdr: dns.MsgHdr{Rcode: m.Rcode, AuthenticatedData: m.AuthenticatedData},
-		Answer: q.respell(m.Answer),
-		Ns:     q.respell(m.Ns),
+		Answer: respell(name, m.Answer),
+		Ns:     respell(name, m.Ns),
 	}
 	for _, rr := range m.Extra {
 		if rr.Header().Rrtype != dns.TypeOPT {
@@ -144,15 +150,15 @@ func (q *query) relay(m *dns.Msg) *dns.Msg {
 
 // respell gives the records with the question's spelling where they have its
 // name. Some clients compare octets.
-func (q *query) respell(rrs []dns.RR) []dns.RR {
+func respell(name string, rrs []dns.RR) []dns.RR {
 	var out []dns.RR
 	for i, rr := range rrs {
-		if name := rr.Header().Name; name != q.question.Name && strings.EqualFold(name, q.question.Name) {
+		if has := rr.Header().Name; has != name && strings.EqualFold(has, name) {
 			if out == nil {
 				out = slices.Clone(rrs)
 			}
 			out[i] = dns.Copy(rr)
-			out[i].Header().Name = q.question.Name
+			out[i].Header().Name = name
 		}
 	}
 	if out == nil {
