@@ -114,7 +114,7 @@ var mutants = []struct {
 		"internal/nameserver/answer.go", "serving = []catalog.Priority{catalog.Master, catalog.Secondary}", "serving = []catalog.Priority{catalog.Master, catalog.Secondary, catalog.Backup}",
 		"./internal/nameserver", "Answer"},
 	{"an unknown key is a mistake",
-		"internal/config/value.go", "case !ok:\n\t\t\tl.unknown", "case !ok && false:\n\t\t\tl.unknown",
+		"internal/config/value.go", "case !ok:\n\t\t\tl.problem", "case !ok && false:\n\t\t\tl.problem",
 		"./internal/config", "TestGolden"},
 	{"values have ranges",
 		"internal/config/value.go", "err != nil || d < lo || d > hi", "err != nil",

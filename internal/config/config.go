@@ -37,6 +37,7 @@ type Config struct {
 	Domain         string // lower case, no dots at its ends; "" for none
 	DomainOwned    bool
 	NegativeTTL    time.Duration
+	Cache          bool
 	AllowRecursion []netip.Prefix // nil: loopback, private and link-local
 	Daemon         string         // one of DaemonCommands; "": the daemon itself, in the foreground
 	WorkingDir     string
@@ -44,6 +45,7 @@ type Config struct {
 	Log            Log
 	Gossip         Gossip
 	Names, Addrs   Filter
+	Balancing      []Balance // the first that matches a name counts
 	HealthChecks   []HealthCheck
 	ActivityChecks []ActivityCheck
 	Notification   *Notification // nil: no mail

@@ -32,6 +32,8 @@ var settings = map[string]When{
 	"DomainOwned":           Running,
 	"NegativeTTL":           Running,
 	"AllowRecursion":        Running,
+	"Cache":                 Running,
+	"Balancing":             Running,
 	"OnStop":                Running,
 	"Log":                   Running,
 	"Names":                 Running,

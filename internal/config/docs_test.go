@@ -26,7 +26,7 @@ type row struct{ key, byDefault, limits string }
 func tables(t *testing.T) []row {
 	t.Helper()
 	under := map[string]string{
-		"Keys": "", "alias as a mapping": "alias.", "health-check": "health-check.",
+		"Keys": "", "alias as a mapping": "alias.", "balancing": "balancing.", "health-check": "health-check.",
 		"activity-check": "activity-check.", "notification": "notification.", "webhook": "notification.webhook.",
 		"proxy": "proxy.", "proxy.backends": "proxy.backends.",
 	}
@@ -145,7 +145,7 @@ func TestDocumentedExamplesLoad(t *testing.T) {
 
 // commented matches a line of the sample that is a setting without its #: what
 // explains has one blank behind the #.
-var commented = regexp.MustCompile(`(?m)^#([a-z]|  +[a-z-])`)
+var commented = regexp.MustCompile(`(?m)^#([a-z]|  +[a-z^-])`)
 
 func TestSampleLoads(t *testing.T) {
 	const path = "packaging/murakumo.yml"

@@ -28,6 +28,7 @@ var keyCases = map[string]struct {
 	"domain":                 {".Example.COM.", `Domain = "example.com"`, "a..b", "expected a domain", "[a]"},
 	"domain-owned":           {"true", "DomainOwned = true", "", "", "maybe"},
 	"negative-ttl":           {"0", "NegativeTTL = 0s", "86401", "0…86400", "soon"},
+	"enable-cache":           {"on", "Cache = true", "", "", "sometimes"},
 	"allow-recursion":        {"10.0.0.0/8, 192.0.2.1", "AllowRecursion[1] = 192.0.2.1/32", "10.0.0.0/33", "a prefix", "{a: b}"},
 	"daemon":                 {"Restart", `Daemon = "restart"`, "", "", "run"},
 	"working-dir":            {"/srv/m", `WorkingDir = "/srv/m"`, "", "", "var"},
@@ -46,6 +47,7 @@ var keyCases = map[string]struct {
 	"name-excludes":          {`['a, b']`, "Names.Excludes[0] = (?i)a, b", "(?<!a)b", "neither ahead nor behind", "{a: b}"},
 	"addr-includes":          {`^10\.`, `Addrs.Includes[0] = (?i)^10\.`, `a\Z`, `write \z`, "{a: b}"},
 	"addr-excludes":          {`^10\.`, `Addrs.Excludes[0] = (?i)^10\.`, "'*'", ".*", "{a: b}"},
+	"balancing":              {`{'^db-\d+$': {algorithm: fix_by_src2, max-ip-num: 3, sources: [App, web]}}`, `Balancing[0].Destination = (?i)^db-\d+$`, "{'db-(': {algorithm: random}}", "missing closing )", "[db]"},
 	"health-check":           {"{db: {script: tcp_check 80}}", "HealthChecks[0].Rule.Interval = 5s", "{dbb: {script: tcp_check 80}}", `did you mean "db"`, "[db]"},
 	"activity-check":         {"{db: {on-inactivate: detach_if}}", "ActivityChecks[0].Rule.StartDelay = 1m0s", "{other: {on-activate: attach_if}}", "no alias of this node", "db"},
 	"notification":           {"{host: '::1', recipients: a@b}", `Notification.Sender = "murakumo@localhost.localdomain"`, "{host: mail, recipients: ''}", "expected a mail address", "mail"},
@@ -110,6 +112,10 @@ var keyCases = map[string]struct {
 	"notification.webhook.ca-file": {"/etc/murakumo-ca.pem", `Notification.Webhooks[0].CAFile = "/etc/murakumo-ca.pem"`, "/etc/none.pem", "does not exist", "[a]"},
 	"notification.webhook.timeout": {"0.1", "Notification.Webhooks[0].Timeout = 100ms", "301", "0.1…300", "long"},
 
+	"balancing.algorithm":  {"Random", "Balancing[0].Destination = (?i)db\n", "", "", "round_robin"},
+	"balancing.max-ip-num": {"1", "Balancing[0].MaxIPNum = 1", "0", "1 or more", "few"},
+	"balancing.sources":    {"App, web", `Balancing[0].Sources[1] = "web"`, "-a", "hyphen", "{a: b}"},
+
 	"alias.name":     {"Web", `Aliases[0].Name = "web"`, "a..b", "empty label", "[web]"},
 	"alias.ttl":      {"2147483647", "Aliases[0].TTL = 2147483647", "2147483648", "0 or more", "1h"},
 	"alias.priority": {"Secondary", "Aliases[0].Priority = Secondary", "", "", "origin"},
@@ -132,6 +138,13 @@ func fileWith(key, value string) string {
 			entry = "{ttl: 60"
 		}
 		sets["alias"] = fmt.Sprintf("[%s, %s: %s}]", entry, inner, value)
+	case block == "balancing":
+		entry := map[string]string{"algorithm": "fix_by_src", "sources": "app"}
+		if inner == "algorithm" {
+			entry = map[string]string{}
+		}
+		entry[inner] = value
+		sets[block] = "\n  db:\n" + lines("    ", entry)
 	case strings.HasPrefix(key, "proxy.backends."):
 		entry := "{weight: 2"
 		if _, inner, _ = strings.Cut(inner, "."); inner != "address" {
@@ -186,6 +199,7 @@ func knownKeys() []string {
 		}
 	}
 	nested("alias", names(aliasKeys))
+	nested("balancing", names(balancingKeys))
 	nested("health-check", names(healthKeys))
 	nested("activity-check", names(activityKeys))
 	nested("notification", names(notificationKeys))

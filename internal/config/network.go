@@ -198,19 +198,27 @@ func (l *loader) regexps(v value, into *[]*regexp.Regexp) {
 	*into = nil
 	divide := func(text string) []int { return commas(text, true) }
 	for _, i := range l.entries(v, "a regular expression", divide) {
-		// Once as it stands, so that the mistake is named as it was written.
-		_, err := regexp.Compile(i.text)
-		var re *regexp.Regexp
-		if err == nil {
-			re, err = regexp.Compile("(?i)" + i.text)
+		if re := l.regexp(i); re != nil {
+			*into = append(*into, re)
 		}
-		if err != nil {
-			at, message := regexpError(i, err)
-			l.problem(at, i.key, "%s", message)
-			continue
-		}
-		*into = append(*into, re)
 	}
+}
+
+// regexp reads a regular expression that does not mind case; nil after reporting
+// that it is none.
+func (l *loader) regexp(i item) *regexp.Regexp {
+	// Once as it stands, so that the mistake is named as it was written.
+	_, err := regexp.Compile(i.text)
+	var re *regexp.Regexp
+	if err == nil {
+		re, err = regexp.Compile("(?i)" + i.text)
+	}
+	if err != nil {
+		at, message := regexpError(i, err)
+		l.problem(at, i.key, "%s", message)
+		return nil
+	}
+	return re
 }
 
 func regexpError(i item, err error) (place, string) {

@@ -61,7 +61,7 @@ func readKeys[T any](l *loader, v value, keys []key[T], into *T) map[string]valu
 		case l.full():
 			return there
 		case !ok:
-			l.unknown(f.key.place, path, f.key.text, names(keys))
+			l.problem(f.key.place, path, "unknown key%s", meant(f.key.text, names(keys)))
 		case f.value.kind == null:
 		default:
 			there[k.name] = value{f.value, path, f.key.place}
@@ -71,21 +71,6 @@ func readKeys[T any](l *loader, v value, keys []key[T], into *T) map[string]valu
 		}
 	}
 	return there
-}
-
-// unsupported are the keys of the original that this version cannot obey.
-// Ignoring them would be worse: what they ask for would silently not happen.
-var unsupported = map[string]string{
-	"balancing":    "not supported yet: take it out, records are answered in weighted random order",
-	"enable-cache": "not supported yet: take it out, names from the table need no cache",
-}
-
-func (l *loader) unknown(at place, path, word string, known []string) {
-	if message, ok := unsupported[word]; ok && path == word {
-		l.problem(at, path, "%s", message)
-		return
-	}
-	l.problem(at, path, "unknown key%s", meant(word, known))
 }
 
 func join(path, key string) string {

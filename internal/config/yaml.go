@@ -89,6 +89,7 @@ var topForms = map[string]form[Config]{
 	"domain":       func(c *Config) *node { return optional(c.Domain) },
 	"domain-owned": func(c *Config) *node { return boolean(c.DomainOwned) },
 	"negative-ttl": func(c *Config) *node { return duration(c.NegativeTTL) },
+	"enable-cache": func(c *Config) *node { return boolean(c.Cache) },
 	"allow-recursion": func(c *Config) *node {
 		if c.AllowRecursion == nil {
 			return nil // the default, which has no form of its own
@@ -110,6 +111,7 @@ var topForms = map[string]form[Config]{
 	"name-excludes":          func(c *Config) *node { return regexps(c.Names.Excludes) },
 	"addr-includes":          func(c *Config) *node { return regexps(c.Addrs.Includes) },
 	"addr-excludes":          func(c *Config) *node { return regexps(c.Addrs.Excludes) },
+	"balancing":              func(c *Config) *node { return some(balancingNode(c)) },
 	"health-check": func(c *Config) *node {
 		m := &node{kind: mapping}
 		for _, h := range c.HealthChecks {
@@ -282,10 +284,11 @@ func command(c Command) *node {
 }
 
 func regexps(all []*regexp.Regexp) *node {
-	return some(listOf(all, func(re *regexp.Regexp) *node {
-		return text(strings.TrimPrefix(re.String(), "(?i)"))
-	}))
+	return some(listOf(all, func(re *regexp.Regexp) *node { return text(written(re)) }))
 }
+
+// written gives a regular expression as the file has it.
+func written(re *regexp.Regexp) string { return strings.TrimPrefix(re.String(), "(?i)") }
 
 // mailbox writes a mail address, in brackets when it cannot stand alone.
 func mailbox(address string) *node {

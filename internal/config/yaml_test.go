@@ -79,6 +79,7 @@ func TestEveryKeyHasAForm(t *testing.T) {
 	check("health-check.", names(healthKeys), slices.Collect(maps.Keys(healthForms)))
 	check("activity-check.", names(activityKeys), slices.Collect(maps.Keys(activityForms)))
 	check("notification.", names(notificationKeys), slices.Collect(maps.Keys(notificationForms)))
+	check("balancing.", names(balancingKeys), slices.Collect(maps.Keys(balancingForms)))
 	check("proxy.", names(proxyKeys), slices.Collect(maps.Keys(proxyForms)))
 	check("proxy.backends.", names(proxyBackendKeys), slices.Collect(maps.Keys(proxyBackendForms)))
 	check("notification.webhook.", names(webhookKeys), slices.Collect(maps.Keys(webhookForms)))
@@ -239,6 +240,15 @@ func anyFile(t *rapid.T) string {
 	host := "host-" + name.Draw(t, "host")
 	sets["host"] = fmt.Sprintf("['10.0.0.1, %s, %d', 'fd00::1']", host, rapid.IntRange(0, 1<<31-1).Draw(t, "ttl"))
 	set("name-excludes", "["+scalar(rapid.SampledFrom([]string{`^a\.b`, `'`, "a,b", "#", "[{,}]", "ü"}).Draw(t, "re"))+"]")
+	var rules []string
+	for _, re := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"", `^a\.b`, "'", "a,b", "#", "a #b", "[{,}]", "ü", "a: b", `"`, "*?", "null", "(?i)a", "42"}), 0, 4, rapid.ID[string]).Draw(t, "destinations") {
+		how := rapid.SampledFrom([]string{"", "algorithm: random", "max-ip-num: 3", "algorithm: fix_by_src, sources: [" + scalar(name.Draw(t, "source")) + ", app]"}).Draw(t, "how")
+		rules = append(rules, scalar(re)+": {"+how+"}")
+	}
+	delete(sets, "balancing")
+	if len(rules) > 0 {
+		sets["balancing"] = "{" + strings.Join(rules, ", ") + "}"
+	}
 	set("hook-timeout", seconds(100, 3_600_000).Draw(t, "hook-timeout"))
 	set("max-records", rapid.SampledFrom([]string{"10", "1000000"}).Draw(t, "max-records"))
 	sets["gossip-node-lifetime"] = seconds(31_000, 300_000).Draw(t, "lifetime")
@@ -336,6 +346,7 @@ socket: /run/s
 max-ip-num: 8
 domain-owned: false
 negative-ttl: 5
+enable-cache: false
 working-dir: /var
 on-stop: release
 log-level: info

@@ -22,6 +22,9 @@ type Node struct {
 	dns     *nameserver.Server
 	proxy   *proxy.Proxy
 	socket  *control.Listener
+	// balancing is what was made last, of balances.
+	balancing *nameserver.Balancing
+	balances  []config.Balance
 }
 
 // New builds a node and takes its sockets, so that what is in use already is
@@ -39,11 +42,11 @@ func New(cfg *config.Config, env Env, version string) (*Node, error) {
 	}
 	n := &Node{Core: core, version: version, socket: socket}
 	n.dns = nameserver.New(nameserver.Config{
-		Bind: cfg.Bind, Port: cfg.Port, Resolvers: cfg.Resolvers, Log: env.Log, Rules: rules(cfg),
+		Bind: cfg.Bind, Port: cfg.Port, Resolvers: cfg.Resolvers, Log: env.Log, Rules: n.rules(cfg),
 	}, core.View)
 	core.parts = append(core.parts, func(_, next *config.Config) (commit, undo func(), err error) {
 		return func() {
-			n.dns.Change(rules(next), next.Resolvers)
+			n.dns.Change(n.rules(next), next.Resolvers)
 			n.proxy.Apply(proxyConfigs(next.Proxies))
 		}, nil, nil
 	})
@@ -61,10 +64,12 @@ func New(cfg *config.Config, env Env, version string) (*Node, error) {
 }
 
 // rules are those of the configuration for answers.
-func rules(cfg *config.Config) nameserver.Rules {
+func (n *Node) rules(cfg *config.Config) nameserver.Rules {
 	return nameserver.Rules{
 		Domain: cfg.Domain, DomainOwned: cfg.DomainOwned,
 		MaxAnswers:     cfg.MaxIPNum,
+		Balancing:      n.balanced(cfg.Balancing),
+		Cache:          cfg.Cache,
 		NegativeTTL:    uint32(min(math.MaxInt32, cfg.NegativeTTL/time.Second)),
 		Names:          cfg.Names.Match,
 		Addrs:          func(a netip.Addr) bool { return cfg.Addrs.Match(a.String()) },
