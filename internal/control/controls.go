@@ -156,6 +156,9 @@ func (h *handler) runCheck(w http.ResponseWriter, r *http.Request, _ url.Values)
 	if err != nil {
 		return nil, &Error{Invalid, err}
 	}
+	if err := noBody(r); err != nil {
+		return nil, err
+	}
 	select {
 	case h.runs <- struct{}{}:
 		defer func() { <-h.runs }()

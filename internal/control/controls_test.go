@@ -6,6 +6,9 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -33,6 +36,9 @@ func TestControlRequests(t *testing.T) {
 		{"POST", "/v1/attributes/log_level", `{"value":"info"}`, 404, `{"error":"no request POST /v1/attributes/log_level"}`},
 
 		{"DELETE", "/v1/dead", "", 200, `{"deleted":2}`},
+		{"DELETE", "/v1/dead", `{"only":["10.0.0.9"]}`, 400, `{"error":"DELETE /v1/dead takes no body"}`},
+		{"POST", "/v1/checks/web/run", `{"timeout":1}`, 400, `{"error":"POST /v1/checks/web/run takes no body"}`},
+		{"GET", "/v1/records", `{"phrase":"web"}`, 400, `{"error":"GET /v1/records takes no body"}`},
 		{"DELETE", "/v1/dead?all=1", "", 400, `{"error":"unknown parameter \"all\""}`},
 
 		{"GET", "/v1/checks", "", 200, `{"checks":[{"name":"web","health":"healthy","interval":5,"timeout":2.5,"push":false}]}`},
@@ -87,6 +93,32 @@ func TestNoRequestTakesACommand(t *testing.T) {
 	}
 	if asked || n.View() != before {
 		t.Error("something was done")
+	}
+}
+
+// docs/api.md has every request and no other; its examples are run by a test of
+// mrkmctl, against a real daemon.
+func TestEveryRequestIsDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHandler(newFakeNode(t), noLog)
+	h.handleSecrets()
+	known := slices.Sorted(slices.Values(h.known))
+	var documented []string
+	for _, m := range regexp.MustCompile(`(?m)^### ([A-Z]+ /.*)$`).FindAllStringSubmatch(string(text), -1) {
+		documented = append(documented, m[1])
+	}
+	slices.Sort(documented)
+	if !slices.Equal(known, documented) {
+		t.Errorf("documented: %s\nthere are:  %s", documented, known)
+	}
+	for _, kind := range []EventKind{EventReady, EventEnd, EventMissed, EventJoined, EventLost, EventLeft, EventRemoved, EventRecordAdded,
+		EventRecordGone, EventActivity, EventDuty, EventChanged, EventHealth, EventHook} {
+		if !strings.Contains(string(text), "`"+string(kind)+"`") {
+			t.Errorf("the event %s is not documented", kind)
+		}
 	}
 }
 

@@ -33,6 +33,7 @@ type handler struct {
 	mux     *http.ServeMux
 	streams chan struct{} // one token per open event stream
 	runs    chan struct{} // one token per check that is run on demand
+	known   []string      // the patterns of all requests
 	ending  chan struct{} // closed when streams shall end
 }
 
@@ -71,8 +72,12 @@ const serverName = "murakumo/"
 type endpoint func(w http.ResponseWriter, r *http.Request, query url.Values) (any, error)
 
 func (h *handler) handle(pattern string, e endpoint, params ...string) {
+	h.known = append(h.known, pattern)
 	h.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		query, err := parseQuery(r, params)
+		if err == nil && (r.Method == http.MethodGet || r.Method == http.MethodDelete) {
+			err = noBody(r)
+		}
 		var answer any
 		if err == nil {
 			answer, err = e(w, r, query)
@@ -227,6 +232,15 @@ next:
 		return nil, Errorf(Invalid, "unknown parameter %q", key)
 	}
 	return query, nil
+}
+
+// noBody refuses a body where none is taken: what it asks for would silently not
+// be done.
+func noBody(r *http.Request) error {
+	if r.ContentLength != 0 {
+		return Errorf(Invalid, "%s %s takes no body", r.Method, r.URL.Path)
+	}
+	return nil
 }
 
 // readJSON reads exactly one JSON value with no field that into does not have.
