@@ -44,6 +44,9 @@ var calls = map[string]func(expr.Call) Probe{
 
 	"memcached_check": memcachedCheck,
 
+	"postgres_check": postgresCheck,
+	"postgres_role":  postgresRole,
+
 	"redis_check": redisCheck,
 
 	"smtp_check": smtpCheck,

@@ -85,13 +85,17 @@ func become(t *testing.T, p Probe, want string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
+	var last error
 	for {
 		err := p(ctx)
+		if ctx.Err() == nil {
+			last = err
+		}
 		switch {
 		case err == nil && want == "", err != nil && want != "" && strings.Contains(err.Error(), want):
 			return
 		case ctx.Err() != nil:
-			t.Fatalf("the probe still says: %v, want %q", err, want)
+			t.Fatalf("the probe still says: %v, want %q", last, want)
 		}
 		time.Sleep(10 * time.Millisecond) // leaves the server some of the CPU
 	}

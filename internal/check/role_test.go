@@ -59,3 +59,35 @@ func TestRedisStanding(t *testing.T) {
 		}
 	}
 }
+
+func TestPostgresStanding(t *testing.T) {
+	row := func(values string) [][]byte {
+		var row [][]byte
+		for v := range strings.FieldsSeq(values) {
+			if v == "NULL" {
+				row = append(row, nil)
+			} else {
+				row = append(row, []byte(v))
+			}
+		}
+		return row
+	}
+	for values, want := range map[string]standing{
+		"f t f f NULL":    {writable: true},
+		"f f f f 12.5":    {},
+		"t f f t 1000.5":  {replicates: true}, // an idle master
+		"t f f f 1000.5":  {replicates: true, lag: 1000.5},
+		"t f f f NULL":    {replicates: true, unknown: "it has replayed no transaction since it started"},
+		"t f t t 1000.5":  {replicates: true, stopped: "replay was paused"},
+		"t f t f 0.00025": {replicates: true, stopped: "replay was paused", lag: 0.00025},
+	} {
+		if got, err := postgresStanding(row(values)); err != nil || got != want {
+			t.Errorf("%s: %+v, %v, want %+v", values, got, err, want)
+		}
+	}
+	for _, values := range []string{"t f f f x", "t f", ""} {
+		if got, err := postgresStanding(row(values)); err == nil {
+			t.Errorf("%s: %+v", values, got)
+		}
+	}
+}

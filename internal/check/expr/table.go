@@ -274,6 +274,21 @@ var signatures = []Signature{
 	{"ping_check", []Param{
 		{Name: "host", Type: Host, Required: true},
 	}},
+	{"postgres_check", []Param{
+		{Name: "user", Type: Text, Required: true},
+		{Name: "password", Type: Text, Secret: true},
+		{Name: "port_or_socket", Type: PortOrSocket, Default: 5432},
+		{Name: "host", Type: Host, Default: localhost},
+		{Name: "db", Type: Text},
+	}},
+	{"postgres_role", []Param{
+		{Name: "user", Type: Text, Required: true},
+		{Name: "password", Type: Text, Secret: true},
+		{Name: "port_or_socket", Type: PortOrSocket, Default: 5432},
+		{Name: "host", Type: Host, Default: localhost},
+		{Name: "role", Type: Role},
+		{Name: "max_lag", Type: Seconds},
+	}},
 	{"redis_check", []Param{
 		{Name: "port", Type: Port, Default: 6379},
 		{Name: "host", Type: Host, Default: localhost},
