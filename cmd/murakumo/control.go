@@ -39,7 +39,7 @@ func controlDaemon(ctx context.Context, c *commandLine, std stdio) (done bool, s
 		err = control.Start(ctx, again(c, std))
 	case "restart":
 		// A mistake must not cost the daemon that runs.
-		opts.RunInit, opts.Context, opts.Background = true, ctx, true
+		opts.RunInit, opts.Daemon, opts.Context, opts.Background = true, true, ctx, true
 		if _, err = config.Load(path, opts); err == nil {
 			err = control.Restart(ctx, patience, again(c, std))
 		}

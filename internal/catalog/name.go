@@ -16,15 +16,32 @@ const (
 // MaxTTL is the greatest TTL of a record, in seconds (RFC 2181 §8).
 const MaxTTL = math.MaxInt32
 
+// LowerName gives a name in lower case: the letters of ASCII only, by which DNS
+// compares (RFC 4343). Whatever is no letter there stays, for ValidName to
+// refuse: in Unicode the Kelvin sign has a k for its lower case.
+func LowerName(name string) string {
+	lower := []byte(name)
+	for i, c := range lower {
+		if 'A' <= c && c <= 'Z' {
+			lower[i] = c + 'a' - 'A'
+		}
+	}
+	return string(lower)
+}
+
 // ValidName says what is wrong with a name, nil if nothing: lower case letters,
 // digits, hyphen and underscore in labels of 1 to 63 octets with dots between
-// them, 253 octets in all. Callers that take names in any case lower them first.
+// them, 253 octets in all, and no hyphen at its very beginning, since hooks get
+// names as arguments. Callers that take names in any case call LowerName first.
 func ValidName(name string) error {
 	if name == "" {
 		return errors.New("name is empty")
 	}
 	if len(name) > maxName {
 		return fmt.Errorf("name %q… has %d octets: at most %d are allowed", name[:32], len(name), maxName)
+	}
+	if name[0] == '-' {
+		return fmt.Errorf("name %q begins with a hyphen: programs would take it for an option", name)
 	}
 	label := 0 // octets of the current label so far
 	for i := range len(name) {

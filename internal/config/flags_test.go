@@ -43,7 +43,7 @@ func TestFlags(t *testing.T) {
 		{"a path is no secret", "", asFlags("auth-key=/etc/murakumo.key", "host=10.0.0.1,web"), []string{`AuthKeys[0] = "a secret in a file, long enough"`}, []string{"Warnings"}},
 		{"mistakes of both", file + "prot: 1\n", asFlags("gossip-port=x", "alias=a,b", "alias=-c"),
 			[]string{"f:6:1: prot: unknown key, did you mean \"port\"?\n",
-				"--alias: a name cannot begin with a hyphen: programs would take it for an option\n",
+				"--alias: name \"-c\" begins with a hyphen: programs would take it for an option\n",
 				"--alias: ttl: expected whole seconds 0…2147483647, found \"b\"\n",
 				"--gossip-port: expected a whole number 1…65535, found \"x\"\n"}, nil},
 		{"mistakes of a flag beside a file that is no YAML", "port: [1\n", asFlags("gossip-port=x"),

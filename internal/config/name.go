@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"strings"
 
 	"murakumo/internal/catalog"
@@ -10,16 +9,12 @@ import (
 // readName gives a host name or an alias as the table holds it: in lower case
 // and without domain.
 func readName(text, domain string) (string, error) {
-	name := strings.ToLower(strings.TrimSpace(text))
+	name := catalog.LowerName(strings.TrimSpace(text))
 	if domain != "" {
-		name = strings.TrimSuffix(strings.TrimSuffix(name, "."), "."+domain)
+		name = strings.TrimSuffix(strings.TrimSuffix(name, "."+domain+"."), "."+domain)
 	}
 	if err := catalog.ValidName(name); err != nil {
 		return "", err
-	}
-	if name[0] == '-' {
-		// Hooks get the name as an argument.
-		return "", errors.New("a name cannot begin with a hyphen: programs would take it for an option")
 	}
 	return name, nil
 }

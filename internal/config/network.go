@@ -113,7 +113,7 @@ func parseHost(text string) (string, error) {
 	if _, err := netip.ParseAddr(text); err == nil {
 		return text, nil
 	}
-	name := strings.TrimSuffix(strings.ToLower(text), ".")
+	name := strings.TrimSuffix(catalog.LowerName(text), ".")
 	if err := catalog.ValidName(name); err != nil {
 		return "", err
 	}
@@ -150,7 +150,7 @@ func (l *loader) domain(v value, c *Config) {
 
 // domainOf takes the dots at its ends from a domain.
 func domainOf(text string) string {
-	return strings.ToLower(strings.Trim(strings.TrimSpace(text), "."))
+	return catalog.LowerName(strings.Trim(strings.TrimSpace(text), "."))
 }
 
 func (l *loader) allowRecursion(v value, c *Config) {

@@ -78,14 +78,8 @@ func (b recordsBody) specs() ([]RecordSpec, error) {
 
 // checkName gives the name in lower case, or says why it is none.
 func checkName(s string) (string, error) {
-	name := strings.ToLower(s)
-	if err := catalog.ValidName(name); err != nil {
-		return "", err
-	}
-	if name[0] == '-' {
-		return "", fmt.Errorf("name %q begins with a hyphen: hooks would take it for an option", s)
-	}
-	return name, nil
+	name := catalog.LowerName(s)
+	return name, catalog.ValidName(name)
 }
 
 // checkHost takes an address, a name, or either with a port.

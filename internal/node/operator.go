@@ -116,7 +116,7 @@ func (c *Core) DeleteNodes(ctx context.Context, hosts []string) error {
 // member finds a node by its address or by its host's name.
 func (c *Core) member(host string) (netip.Addr, error) {
 	v := c.cat.View()
-	host = c.bare(strings.ToLower(host))
+	host = c.bare(catalog.LowerName(host))
 	if a, err := netip.ParseAddr(host); err == nil {
 		if _, ok := v.Member(a); ok {
 			return a, nil
