@@ -26,6 +26,7 @@ type flags struct {
 	Check      single
 	Report     report
 	Watch      bool
+	Proxies    bool
 	Help       bool `short:"h"`
 	Version    bool `short:"v"`
 
@@ -136,6 +137,7 @@ const (
 	check      command = "--check"
 	reporting  command = "--report"
 	watch      command = "--watch"
+	proxies    command = "--proxies"
 )
 
 // command gives the one command there is.
@@ -158,6 +160,7 @@ func (f *flags) command() (command, error) {
 		{check, f.Check != ""},
 		{reporting, f.Report.name != ""},
 		{watch, f.Watch},
+		{proxies, f.Proxies},
 	} {
 		if c.given {
 			asked = append(asked, string(c.command))
@@ -168,8 +171,8 @@ func (f *flags) command() (command, error) {
 		return "", errors.New("no command given")
 	case len(asked) > 1:
 		return "", fmt.Errorf("one command at a time: %s", strings.Join(asked, " and "))
-	case f.JSON && !f.List.given && !f.Watch && f.Check == "":
-		return "", fmt.Errorf("--json: goes with --list, --check and --watch and not with %s", asked[0])
+	case f.JSON && !f.List.given && !f.Watch && !f.Proxies && f.Check == "":
+		return "", fmt.Errorf("--json: goes with --list, --check, --proxies and --watch and not with %s", asked[0])
 	case f.Init && !f.Configtest.given:
 		return "", fmt.Errorf("--init: goes with --configtest and not with %s", asked[0])
 	}

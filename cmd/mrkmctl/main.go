@@ -7,6 +7,7 @@
 //	mrkmctl -s node_lifetime=5        changes a setting at once
 //	mrkmctl -y > murakumo.yml         the running configuration as a file
 //	mrkmctl --check web               how is the service now?
+//	mrkmctl --proxies                 the load balancer's listeners
 //	mrkmctl --watch                   every change as it happens
 //	mrkmctl -t                        is the configuration good?
 //
@@ -131,6 +132,15 @@ func ask(ctx context.Context, c *control.Client, do command, f *flags, v voice) 
 		return runCheck(ctx, c, f, v)
 	case reporting:
 		return c.Report(ctx, f.Report.name, f.Report.good)
+	case proxies:
+		all, err := c.Proxies(ctx)
+		if err != nil {
+			return err
+		}
+		if f.JSON {
+			return v.json(all)
+		}
+		return v.data(control.ProxiesText(all))
 	default: // watch
 		return follow(ctx, c, f, v)
 	}

@@ -35,6 +35,7 @@ import (
 //	until -file FILE PATTERN    waits until a file matches, such as $RUN/a.log
 //	service up|down             what the health checks of both hosts ask
 //	expand FILE                 replaces $VARIABLES in a file
+//	connect ADDRESS             opens a connection and closes it
 func TestNode(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/node",
@@ -84,6 +85,11 @@ func TestNode(t *testing.T) {
 					return
 				}
 				ts.Check(s.up())
+			},
+			"connect": func(ts *testscript.TestScript, _ bool, args []string) {
+				if c, err := net.Dial("tcp", args[0]); err == nil {
+					c.Close()
+				}
 			},
 			"expand": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(os.Expand(ts.ReadFile(args[0]), ts.Getenv)), 0o600))

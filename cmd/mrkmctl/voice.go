@@ -71,13 +71,14 @@ commands, one at a time:
                              the service behind it is good or bad
       --check NAME           runs the health check of NAME now: status 0 if it is
                              good, 1 if it is bad
+      --proxies              prints the load balancer's listeners and backends
       --watch                prints every change until interrupted
   -h, --help                 this text
   -v, --version              the version
 
 options:
   -S, --socket PATH          the daemon's control socket
-      --json                 prints JSON (with -L, --check and --watch)
+      --json                 prints JSON (with -L, --check, --proxies and --watch)
       --init                 runs the init-script (with -t)
 
 exit status: 0 done, 1 failed, 2 usage error

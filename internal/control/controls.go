@@ -31,6 +31,8 @@ type Controls interface {
 	// or its timeout is over, or soon after ctx ends, whose deadline it does
 	// not need.
 	RunCheck(ctx context.Context, name string) (Verdict, error)
+	// Proxies tells of the load balancer's listeners, in the order of the file.
+	Proxies() []Proxy
 	// Feed is where the daemon tells what is not in its table.
 	Feed() *Feed
 }
@@ -100,6 +102,7 @@ func (h *handler) handleControls() {
 	h.handle("PUT /v1/attributes/{name}", h.setAttribute)
 	h.handle("DELETE /v1/dead", h.clearDead)
 	h.handle("GET /v1/checks", h.listChecks)
+	h.handle("GET /v1/proxies", h.listProxies)
 	h.handle("POST /v1/checks/{name}/run", h.runCheck)
 }
 

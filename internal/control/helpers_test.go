@@ -149,6 +149,10 @@ func (n *fakeNode) ClearDead(ctx context.Context) (int, error) { return 2, n.che
 
 func (n *fakeNode) Configuration() []byte { return []byte("auth-key: secret\n") }
 
+func (n *fakeNode) Proxies() []Proxy {
+	return []Proxy{{Name: "mysql", Listen: netip.MustParseAddrPort("127.0.0.1:3306"), Backends: []ProxyBackend{}}}
+}
+
 func (n *fakeNode) Checks() []Check {
 	return []Check{{Name: "web", Health: "healthy", Interval: 5, Timeout: 2.5}}
 }

@@ -2,12 +2,39 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"murakumo/internal/check"
 	"murakumo/internal/config"
+	"murakumo/internal/control"
 	"murakumo/internal/proxy"
 )
+
+// Proxies is `mrkmctl --proxies`.
+func (n *Node) Proxies() []control.Proxy {
+	var all []control.Proxy
+	for _, s := range n.proxy.Stats() {
+		p := control.Proxy{
+			Name: s.Name, Network: "tcp", Listen: s.Listen, Algorithm: s.Algorithm.String(), Error: s.Error,
+			Open: s.Open, Total: s.Total, Rejected: s.Rejected, Backends: []control.ProxyBackend{},
+		}
+		if s.UDP {
+			p.Network = "udp"
+		}
+		if s.To.Name != "" {
+			p.To = fmt.Sprintf("%s:%d", s.To.Name, s.To.Port)
+		}
+		for _, b := range s.Backends {
+			p.Backends = append(p.Backends, control.ProxyBackend{
+				Address: b.Addr, Name: b.Name, Weight: b.Weight, Status: b.Status, Retry: b.Retry, Error: b.Why,
+				Open: b.Active, Total: b.Total, Failures: b.Failures, Sent: b.Sent, Received: b.Received, Connect: b.Connect.Seconds(),
+			})
+		}
+		all = append(all, p)
+	}
+	return all
+}
 
 // proxyConfigs gives the listeners of a configuration as the proxy takes them.
 func proxyConfigs(listeners []config.Proxy) []proxy.Config {

@@ -126,6 +126,8 @@ type Stats struct {
 	Name      string
 	Listen    netip.AddrPort
 	Algorithm Algorithm
+	UDP       bool
+	To        Alias // zero for a fixed list
 	// Error says why it does not listen, "" when it does.
 	Error string
 	// Open connections, all that were accepted, and those that no backend took.

@@ -353,7 +353,7 @@ func (s *service) try(ctx context.Context, m *Member) {
 func (s *service) stats() Stats {
 	cfg := s.cfg.Load()
 	st := Stats{
-		Name: s.name, Listen: cfg.Listen, Algorithm: cfg.Algorithm,
+		Name: s.name, Listen: cfg.Listen, Algorithm: cfg.Algorithm, UDP: cfg.UDP, To: cfg.To,
 		Open: s.open.Load(), Total: s.total.Load(), Rejected: s.rejected.Load(),
 	}
 	if why := s.problem.Load(); why != nil {
