@@ -212,6 +212,9 @@ var mutants = []struct {
 	{"the reply to another's echo request is none",
 		"internal/check/ping.go", "return ok && bytes.Equal(echo.Data, nonce)", "return ok && (bytes.Equal(echo.Data, nonce) || len(echo.Data) == len(nonce))",
 		"./internal/check", "TestPing"},
+	{"a check that a reload took away takes no reports",
+		"internal/node/push.go", "\tc.pushes.set(name, nil)\n", "",
+		"./internal/node", "TestPushCheckReload"},
 }
 
 func TestMutants(t *testing.T) {

@@ -18,21 +18,31 @@ type Push struct {
 	// It holds nothing: a report that nobody waits for would be one of the
 	// past when somebody does.
 	reports chan bool
+	retired chan struct{} // closed by Retire
 }
 
+// ErrRetired is what a report to a check gets that nobody will probe again.
+var ErrRetired = errors.New("the check is there no more, or another one")
+
 // NewPush makes a check that has had no report.
-func NewPush() *Push { return &Push{reports: make(chan bool)} }
+func NewPush() *Push { return &Push{reports: make(chan bool), retired: make(chan struct{})} }
 
 // Report hands over what the application says of itself. It returns nil when a
-// probe has taken it, and ctx's error when none did until ctx ended.
+// probe has taken it, ctx's error when none did until ctx ended, and ErrRetired.
 func (p *Push) Report(ctx context.Context, good bool) error {
 	select {
 	case p.reports <- good:
 		return nil
+	case <-p.retired:
+		return ErrRetired
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
+
+// Retire says that no probe will wait any more, so that no report does. It may be
+// called once.
+func (p *Push) Retire() { close(p.retired) }
 
 // Probe takes the next report.
 func (p *Push) Probe(ctx context.Context) error {

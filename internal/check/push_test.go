@@ -69,5 +69,13 @@ func TestPush(t *testing.T) {
 			}
 			<-reported
 		}
+		// Nobody waits for what nobody probes.
+		retired := make(chan error, 1)
+		go func() { retired <- p.Report(t.Context(), true) }()
+		synctest.Wait()
+		p.Retire()
+		if err := <-retired; !errors.Is(err, ErrRetired) {
+			t.Errorf("got %v", err)
+		}
 	})
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"murakumo/internal/check"
@@ -29,11 +30,15 @@ func (p *pushes) prober(make func(config.HealthCheck) check.Probe) func(config.H
 	}
 }
 
+// set makes reports of a name go to push, nil for nobody.
 func (p *pushes) set(name string, push *check.Push) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.by == nil {
 		p.by = map[string]*check.Push{}
+	}
+	if old := p.by[name]; old != nil {
+		old.Retire()
 	}
 	p.by[name] = push
 }
@@ -44,15 +49,23 @@ func (p *pushes) of(name string) *check.Push {
 	return p.by[name]
 }
 
+// endHealth ends the health check of a name, if there is one.
+func (c *Core) endHealth(name string) {
+	c.checks.endHealth(name)
+	c.pushes.set(name, nil)
+}
+
 // Report is `mrkmctl --report`: what an application says of the service behind
 // an alias of this node.
 func (c *Core) Report(ctx context.Context, name string, good bool) error {
 	name = c.bare(name)
-	if push := c.pushes.of(name); push != nil {
-		if err := push.Report(ctx, good); err != nil {
+	for push := c.pushes.of(name); push != nil; push = c.pushes.of(name) {
+		switch err := push.Report(ctx, good); {
+		case err == nil:
+			return nil
+		case !errors.Is(err, check.ErrRetired): // else a reload has made it another one
 			return control.Errorf(control.Unavailable, "the health check of %s takes no report now: %w; is murakumo stopping?", name, err)
 		}
-		return nil
 	}
 	if c.checks.hasHealth(name) {
 		return control.Errorf(control.Conflict, "the health check of %s asks by itself and takes no reports; for reports the file has ttl in place of its script or command", name)

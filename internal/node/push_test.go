@@ -36,9 +36,13 @@ func (l *logLines) has(line string) bool {
 	return strings.Contains(l.text.String(), line)
 }
 
-// pushed runs f beside a node whose alias web has this health check.
-func pushed(t *testing.T, health string, f func(t *testing.T, core *node.Core, log *logLines)) {
+// pushFile is the configuration of a node whose alias web has this health check,
+// or none if that is empty.
+func pushFile(t *testing.T, dir, health string) *config.Config {
 	t.Helper()
+	if health != "" {
+		health = "web: " + health
+	}
 	cfg, err := config.Parse("f", fmt.Appendf(nil, `
 auth-key: a key for the simulation
 host: 10.0.0.1, server-01
@@ -46,12 +50,19 @@ domain: example.com
 working-dir: %s
 alias: [web, db, plain]
 health-check:
-  web: %s
+  %s
   db: {script: tcp_check 80}
-`, t.TempDir(), health), config.Options{})
+`, dir, health), config.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return cfg
+}
+
+// pushed runs f beside a node whose alias web has this health check.
+func pushed(t *testing.T, health string, f func(t *testing.T, core *node.Core, log *logLines)) {
+	t.Helper()
+	cfg := pushFile(t, t.TempDir(), health)
 	synctest.Test(t, func(t *testing.T) {
 		var log logLines
 		endpoint := sim.NewNetwork(1).Listen(netip.MustParseAddrPort("10.0.0.1:10870"))
@@ -233,5 +244,72 @@ func TestReportRefused(t *testing.T) {
 		cancel()
 		// Taken at once or not at all; either way it returns.
 		_ = core.Report(ctx, "web", true)
+	})
+}
+
+// A reload that changes what is counted or done leaves a push check as it is;
+// another ttl or another kind begins to wait anew, with the state kept; one that
+// is gone takes no reports. Whoever reports meanwhile is not left waiting.
+func TestPushCheckReload(t *testing.T) {
+	pushed(t, "{ttl: 30, unhealthy: 2}", func(t *testing.T, core *node.Core, log *logLines) {
+		dir := t.TempDir()
+		reload := func(health string) {
+			t.Helper()
+			if err := core.Reload(func() (*config.Config, error) { return pushFile(t, dir, health), nil }); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		report := func(good bool) {
+			t.Helper()
+			if err := core.Report(t.Context(), "web", good); err != nil {
+				t.Fatal(err)
+			}
+		}
+		expect := func(want bool, when string) {
+			t.Helper()
+			if active(t, core) != want {
+				t.Fatalf("%s: Active is %v", when, !want)
+			}
+		}
+		time.Sleep(time.Second) // of two within a millisecond, the ttl begins at its end
+		report(true)
+		time.Sleep(29 * time.Second)
+		reload("{ttl: 30, unhealthy: 1}")
+		time.Sleep(time.Second - time.Millisecond)
+		expect(true, "a ttl that went on over a reload, not over yet")
+		time.Sleep(time.Millisecond)
+		expect(false, "a ttl that went on over a reload")
+
+		report(true)
+		report(true)
+		expect(true, "two reports")
+		reload("{ttl: 10, unhealthy: 1}")
+		expect(true, "another ttl")
+		time.Sleep(10*time.Second - time.Millisecond)
+		expect(true, "almost another ttl")
+		time.Sleep(time.Millisecond)
+		expect(false, "another ttl of silence")
+
+		reload("{script: tcp_check 80, healthy: 1}")
+		expect(true, "a script")
+		if err := core.Report(t.Context(), "web", false); control.KindOf(err) != control.Conflict {
+			t.Errorf("reported to a script: %v", err)
+		}
+		reload("{ttl: 10, unhealthy: 1}")
+		expect(true, "reports again")
+		report(false)
+		expect(false, "a bad report")
+
+		// The check goes.
+		ended := make(chan struct{})
+		reload("")
+		go func() {
+			defer close(ended)
+			if err := core.Report(t.Context(), "web", true); control.KindOf(err) != control.NotFound {
+				t.Errorf("reported to no check: %v", err)
+			}
+		}()
+		<-ended
 	})
 }

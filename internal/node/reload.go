@@ -239,7 +239,7 @@ func (c *Core) reloadChecks(next *config.Config) {
 	}
 	for name := range c.checks.allHealth() {
 		if !wanted[name] && named[name] {
-			c.checks.endHealth(name)
+			c.endHealth(name)
 		}
 	}
 	clear(wanted)
@@ -286,7 +286,7 @@ func (c *Core) depart(name string) {
 			return // a later reload has it again
 		}
 		gone := c.records.remove(name)
-		c.checks.endHealth(name)
+		c.endHealth(name)
 		c.checks.endDuty(name)
 		c.records.forget(name)
 		if gone {
