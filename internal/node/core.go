@@ -168,6 +168,7 @@ func (c *Core) Run(ctx context.Context, serve func(context.Context) error) error
 		all.Go(func() error { return serve(serving) })
 	}
 	all.Go(func() error { return c.hooks.Run(acting) })
+	all.Go(func() error { return action.ReapOrphans(serving) })
 	all.Go(func() error { return c.notices.Run(acting) })
 	all.Go(func() error { return c.write(serving) })
 	all.Go(func() error { return c.onStart(acting) })
