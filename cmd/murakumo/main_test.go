@@ -37,6 +37,7 @@ func TestMain(m *testing.M) {
 //	quit FOLDER          SIGQUIT, by which the runtime prints what a crash does
 //	ask NAME ANSWER…     asks the DNS at $IP $DNS
 //	await FILE TEXT      waits until the file has the text
+//	receive FILE         takes webhooks at $IP $PORT2, see there
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
@@ -106,6 +107,7 @@ func TestScripts(t *testing.T) {
 					ts.Fatalf("%s: got %q, want %q", args[0], got, args[1:])
 				}
 			},
+			"receive": receive, // notices_test.go
 			"await": func(ts *testscript.TestScript, _ bool, args []string) {
 				for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 					b, err := os.ReadFile(ts.MkAbs(args[0]))

@@ -45,6 +45,7 @@ var nameKeys = map[string]string{
 	"domain":             minimal + "domain: %s\n",
 	"health-check":       minimal + "alias: web\nhealth-check: {%s: {script: tcp_check 80}}\n",
 	"activity-check":     minimal + "alias: web\nactivity-check: {%s: {on-activate: notify}}\n",
+	"balancing.sources":  minimal + "balancing: {web: {algorithm: fix_by_src, sources: [app, %s]}}\n",
 	"proxy.to":           minimal + "proxy: {a: {listen: '127.0.0.1:80', to: %s}}\n",
 }
 
