@@ -232,39 +232,48 @@ func (q *Hooks) execute(ctx context.Context, h Hook) Result {
 	if timeout <= 0 {
 		timeout = q.opts.Timeout
 	}
-	errTimeout := fmt.Errorf("still running after %s, stopped with its process group", timeout)
-	hookCtx, cancel := context.WithTimeoutCause(ctx, timeout, errTimeout)
-	defer cancel()
-
 	// Only the first word: arguments may hold an access key.
 	q.opts.Log.Info(fmt.Sprintf("hook started: %s: %s", h.Name, h.Status),
 		append(about(h.Transition), "command", h.Command[0])...)
+	outcome, elapsed, err := timed(ctx, timeout, func(ctx context.Context) error { return q.opts.Exec(ctx, h) })
+	return Result{Hook: h, Outcome: outcome, Err: err, Elapsed: elapsed}
+}
+
+// timed runs what runs a hook, for the timeout or until ctx is done, and judges
+// how it ended.
+func timed(ctx context.Context, timeout time.Duration, run func(context.Context) error) (outcome Outcome, elapsed time.Duration, err error) {
+	errTimeout := fmt.Errorf("still running after %s, stopped with its process group", timeout)
+	hookCtx, cancel := context.WithTimeoutCause(ctx, timeout, errTimeout)
+	defer cancel()
 	start := time.Now()
-	err := q.opts.Exec(hookCtx, h)
-	r := Result{Hook: h, Outcome: OK, Elapsed: time.Since(start)}
+	err = run(hookCtx)
+	elapsed = time.Since(start)
 	switch {
 	case err == nil:
+		return OK, elapsed, nil
 	case errors.Is(context.Cause(hookCtx), errTimeout):
-		r.Outcome, r.Err = TimedOut, errTimeout
+		return TimedOut, elapsed, errTimeout
 	case ctx.Err() != nil:
-		r.Outcome, r.Err = Failed, errStopped
-	default:
-		r.Outcome, r.Err = Failed, err
+		return Failed, elapsed, errStopped
 	}
-	return r
+	return Failed, elapsed, err
+}
+
+// logEnd tells how a hook ended.
+func logEnd(log *slog.Logger, what string, outcome Outcome, elapsed time.Duration, err error, attrs []any) {
+	level := slog.LevelInfo
+	attrs = append(attrs[:len(attrs):len(attrs)], "duration", elapsed)
+	if err != nil {
+		level = slog.LevelError
+		attrs = append(attrs, "error", err)
+	}
+	log.Log(context.Background(), level, fmt.Sprintf("hook ended: %s: %s", what, outcome), attrs...)
 }
 
 // record writes down an end; only then is the hook over for Drain.
 func (q *Hooks) record(r Result) {
 	if len(r.Hook.Command) > 0 {
-		level := slog.LevelInfo
-		attrs := append(about(r.Hook.Transition), "duration", r.Elapsed)
-		if r.Err != nil {
-			level = slog.LevelError
-			attrs = append(attrs, "error", r.Err)
-		}
-		q.opts.Log.Log(context.Background(), level,
-			fmt.Sprintf("hook ended: %s: %s: %s", r.Hook.Name, r.Hook.Status, r.Outcome), attrs...)
+		logEnd(q.opts.Log, r.Hook.Name+": "+r.Hook.Status, r.Outcome, r.Elapsed, r.Err, about(r.Hook.Transition))
 	}
 	q.opts.Ended(r)
 

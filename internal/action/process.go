@@ -43,20 +43,30 @@ func Processes(log *slog.Logger) Executor {
 	}
 }
 
-// RunCommand runs a command that belongs to no transition (on-start), under the
-// rules for hooks: command is its argument vector, to which args are appended.
-// It returns nil at exit status 0, and within 2 s after ctx is done.
-func RunCommand(ctx context.Context, log *slog.Logger, command []string, args ...string) error {
-	path, err := program.Find(command[0])
-	if err != nil {
-		return err
+// RunCommand runs a hook that belongs to no transition, such as on-start, under
+// the rules for hooks: command is its argument vector, to which args are
+// appended; it may run for the timeout, 0 meaning DefaultTimeout. Its start and
+// its end are logged as those of other hooks are, under the name of what it is
+// for. It returns at its end, and within 2 s after ctx is done.
+func RunCommand(ctx context.Context, log *slog.Logger, what string, timeout time.Duration, command []string, args ...string) {
+	if timeout <= 0 {
+		timeout = DefaultTimeout
 	}
-	return runProcess(ctx, log, process{
-		path:  path,
-		args:  append(command[1:len(command):len(command)], args...),
-		env:   baseEnvironment(),
-		attrs: []any{"command", path},
+	attrs := []any{"command", command[0]} // arguments may hold an access key
+	log.Info("hook started: "+what, attrs...)
+	outcome, elapsed, err := timed(ctx, timeout, func(ctx context.Context) error {
+		path, err := program.Find(command[0])
+		if err != nil {
+			return fmt.Errorf("refuse to run a hook: %w", err)
+		}
+		return runProcess(ctx, log, process{
+			path:  path,
+			args:  append(command[1:len(command):len(command)], args...),
+			env:   baseEnvironment(),
+			attrs: []any{"name", what},
+		})
 	})
+	logEnd(log, what, outcome, elapsed, err, attrs)
 }
 
 // process is what runProcess starts; attrs go with each line of its output.

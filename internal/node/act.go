@@ -62,10 +62,6 @@ func (c *Core) onStart(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, cfg.HookTimeout)
-	defer cancel()
-	if err := action.RunCommand(ctx, c.log, cfg.OnStart, cfg.Host.Addrs[0].String(), cfg.Host.Name); err != nil {
-		c.log.Error("on-start failed", "error", err)
-	}
+	action.RunCommand(ctx, c.log, "on-start", cfg.HookTimeout, cfg.OnStart, cfg.Host.Addrs[0].String(), cfg.Host.Name)
 	return nil
 }
