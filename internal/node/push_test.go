@@ -301,15 +301,11 @@ func TestPushCheckReload(t *testing.T) {
 		report(false)
 		expect(false, "a bad report")
 
-		// The check goes.
-		ended := make(chan struct{})
 		reload("")
-		go func() {
-			defer close(ended)
-			if err := core.Report(t.Context(), "web", true); control.KindOf(err) != control.NotFound {
-				t.Errorf("reported to no check: %v", err)
-			}
-		}()
-		<-ended
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := core.Report(ctx, "web", true); control.KindOf(err) != control.NotFound {
+			t.Errorf("reported to no check: %v", err)
+		}
 	})
 }
