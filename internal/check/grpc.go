@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -49,7 +48,7 @@ func grpcCheck(c expr.Call) Probe {
 		if service != "" {
 			what = "service " + strconv.Quote(service)
 		}
-		if _, err := conn.Write(healthRequest(ctx, address, service)); err != nil {
+		if _, err := conn.Write(healthRequest(address, service)); err != nil {
 			return because(ctx, fmt.Sprintf("gRPC health of %s at %s: sending the request", what, address), err)
 		}
 		status, err := readHealth(conn)
@@ -85,7 +84,7 @@ func nameOf(names []string, n uint64) string {
 // healthRequest gives all octets that a client has to send. It fits into any
 // window that a server can have before it says so (RFC 9113, 6.9.2), so there is
 // nothing to wait for.
-func healthRequest(ctx context.Context, authority, service string) []byte {
+func healthRequest(authority, service string) []byte {
 	var out, head bytes.Buffer
 	out.WriteString(http2.ClientPreface)
 	// Writing to a buffer does not fail.
@@ -98,10 +97,9 @@ func healthRequest(ctx context.Context, authority, service string) []byte {
 	field(":path", "/grpc.health.v1.Health/Check")
 	field(":authority", authority)
 	field("te", "trailers")
-	if at, ok := ctx.Deadline(); ok {
-		// Of the forms that the protocol has, milliseconds in at most 8 digits.
-		field("grpc-timeout", strconv.FormatInt(max(1, time.Until(at).Milliseconds()), 10)+"m")
-	}
+	// No grpc-timeout: a server that gave up a moment before us would make of a
+	// check without an answer one with a bad one, which `not` turns. It learns
+	// that we gave up when we hang up.
 	field("content-type", "application/grpc")
 	field("user-agent", "murakumo (health check)")
 	_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: healthStream, BlockFragment: head.Bytes(), EndHeaders: true})
