@@ -26,11 +26,11 @@ func TestProxiesText(t *testing.T) {
 		}},
 		{Name: "web", Listen: netip.MustParseAddrPort("[::]:80"), To: "web:80", Error: "address already in use"},
 	})
-	const want = `Listener  Address          State    Weight  Open    Total  Failed   Sent  Received  Connect
-mysql     127.0.0.1:3306   listens       -     2  1234567       1      -         -        -
-          10.0.0.133:3306  up          100     2  1234566       3   9999     12345M    420µs
-          10.0.0.55:3306   failing       1     0        0       0      0         0        -
-web       [::]:80          down          -     0        0       0      -         -        -
+	const want = `Listener  Address          State    Weight  Open    Total  Failed  Sent  Received  Connect
+mysql     127.0.0.1:3306   listens       -     2  1234567       1     -         -        -
+          10.0.0.133:3306  up          100     2  1234566       3  9999       12G    420µs
+          10.0.0.55:3306   failing       1     0        0       0     0         0        -
+web       [::]:80          down          -     0        0       0     -         -        -
 mysql: 10.0.0.55:3306: connect: connection refused
 web: address already in use
 web: no backend: the table has no Active record for web:80
