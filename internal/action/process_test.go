@@ -404,11 +404,7 @@ func TestRunCommand(t *testing.T) {
 				t.Fatal(err)
 			}
 			var log logbook
-			start := time.Now()
 			RunCommand(t.Context(), log.logger(), "on-start", tc.timeout, []string{path, "secret"}, "10.0.0.1", "web-01")
-			if took := time.Since(start); took > 2*time.Second+slack {
-				t.Errorf("took %s", took)
-			}
 			log.want(t, 1, `level=INFO msg="hook started: on-start"`, "command="+path)
 			log.want(t, 1, tc.log, "command="+path, "duration=")
 			if name == "good" {
