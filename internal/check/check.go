@@ -44,6 +44,8 @@ var calls = map[string]func(expr.Call) Probe{
 
 	"memcached_check": memcachedCheck,
 
+	"mysql_role": mysqlRole,
+
 	"postgres_check": postgresCheck,
 	"postgres_role":  postgresRole,
 

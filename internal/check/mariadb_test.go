@@ -1,64 +1,51 @@
 package check
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"io"
+	"database/sql"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/go-sql-driver/mysql"
 )
 
-// mariadb is a private server of the test: a real mariadbd on a free port of
-// loopback with a fresh data directory, in which root has no password.
+// mariadb is a private server of the test: a real mariadbd at port 3306 of an
+// address of its own with a fresh data directory, in which root has no password.
 type mariadb struct {
-	bin, dir string
-	port     int
-	socket   string
-	cmd      *exec.Cmd
+	host, dir string
+	socket    string
+	cmd       *exec.Cmd
 }
 
-// newMariaDB fills a data directory; start starts the server. Whoever may not
-// be able to install the package may go without these tests; root and CI may
-// not.
+// newMariaDB fills a data directory; start starts the server.
 func newMariaDB(t *testing.T) *mariadb {
 	t.Helper()
-	bin, install := find("mariadbd"), find("mariadb-install-db")
-	if bin == "" || install == "" {
-		const missing = "no mariadbd and mariadb-install-db; install the package mariadb-server"
-		if os.Getenv("CI") == "true" || os.Geteuid() == 0 {
-			t.Fatal(missing)
-		}
-		t.Skip(missing)
-	}
-	m := &mariadb{bin: bin, dir: t.TempDir()}
+	need(t, "mariadb-server", "mariadbd")
+	m := &mariadb{host: loopback(), dir: tempDir(t)}
 	m.socket = filepath.Join(m.dir, "s")
-	if len(m.socket) > 100 { // what a unix socket's name can hold
-		short, err := os.MkdirTemp("", "m")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { os.RemoveAll(short) })
-		m.socket = filepath.Join(short, "s")
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, install, m.options("--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve")...)
+	cmd := exec.CommandContext(ctx, need(t, "mariadb-server", "mariadb-install-db"),
+		m.options("--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve")...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("mariadb-install-db: %v\n%s", err, out)
 	}
-	m.port = refused(t)
-	t.Cleanup(func() { m.kill(t) })
 	return m
+}
+
+// copy gives a server with the same data, on another address.
+func (m *mariadb) copy(t *testing.T) *mariadb {
+	t.Helper()
+	other := &mariadb{host: loopback(), dir: tempDir(t)}
+	other.socket = filepath.Join(other.dir, "s")
+	run(t, "cp", "-a", filepath.Join(m.dir, "data"), filepath.Join(other.dir, "data"))
+	return other
 }
 
 // find looks where Debian puts servers, too: not in every user's PATH.
@@ -80,74 +67,57 @@ func (m *mariadb) options(more ...string) []string {
 }
 
 // start returns when the server says that it is ready.
-func (m *mariadb) start(t *testing.T) {
+func (m *mariadb) start(t *testing.T, more ...string) {
 	t.Helper()
-	m.cmd = exec.Command(m.bin, m.options("--bind-address=127.0.0.1", "--port="+itoa(m.port), "--socket="+m.socket,
-		"--pid-file="+filepath.Join(m.dir, "pid"), "--skip-name-resolve", "--innodb-buffer-pool-size=8M", "--innodb-flush-log-at-trx-commit=0")...)
-	// Without a test there is no server.
-	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	stderr, err := m.cmd.StderrPipe()
+	m.cmd = startServer(t, "ready for connections", "mariadb-server", "mariadbd",
+		m.options(append(more, "--bind-address="+m.host, "--port=3306", "--socket="+m.socket,
+			"--pid-file="+filepath.Join(m.dir, "pid"), "--skip-name-resolve", "--innodb-buffer-pool-size=8M", "--innodb-flush-log-at-trx-commit=0")...)...)
+}
+
+// open gives one connection as root over TCP: in a database of the test's own,
+// root's way in over the socket is another.
+func (m *mariadb) open(t *testing.T) *sql.DB {
+	t.Helper()
+	cfg := mysql.NewConfig()
+	cfg.User, cfg.Net, cfg.Addr = "root", "tcp", hostPort(m.host, 3306)
+	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ready, ended := make(chan struct{}), make(chan struct{})
-	var log bytes.Buffer
-	go func() {
-		defer close(ended)
-		var once sync.Once
-		lines := bufio.NewScanner(io.TeeReader(stderr, &log))
-		for lines.Scan() {
-			if strings.Contains(lines.Text(), "ready for connections") {
-				once.Do(func() { close(ready) })
-			}
-		}
-	}()
-	select {
-	case <-ready:
-	case <-ended:
-		t.Fatalf("mariadbd ended:\n%s", log.String())
-	case <-time.After(time.Minute):
-		m.kill(t)
-		<-ended
-		t.Fatalf("mariadbd does not get ready:\n%s", log.String())
-	}
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(1)
+	return db
 }
 
-// kill ends the server at once, as a crash does.
-func (m *mariadb) kill(t *testing.T) {
+// exec runs statements on one connection.
+func (m *mariadb) exec(t *testing.T, statements ...string) {
 	t.Helper()
-	if m.cmd == nil {
-		return
-	}
-	_ = m.cmd.Process.Kill()
-	_ = m.cmd.Wait()
-	m.cmd = nil
-}
-
-// freeze stops the server where it is and returns when it stands still. Its
-// kernel still accepts connections. thaw lets it go on.
-func (m *mariadb) freeze(t *testing.T) {
-	t.Helper()
-	if err := m.cmd.Process.Signal(unix.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	for {
-		err := unix.Waitid(unix.P_PID, m.cmd.Process.Pid, nil, unix.WSTOPPED|unix.WNOWAIT, nil)
-		if err == nil {
-			return
-		}
-		if err != unix.EINTR {
-			t.Fatal(err)
+	db := m.open(t)
+	defer db.Close()
+	for _, s := range statements {
+		if _, err := db.ExecContext(t.Context(), s); err != nil {
+			t.Fatalf("%s: %v", s, err)
 		}
 	}
 }
 
-func (m *mariadb) thaw(t *testing.T) {
+// position is how far the server has come, for replicas to wait for.
+func (m *mariadb) position(t *testing.T) (gtid string) {
 	t.Helper()
-	if err := m.cmd.Process.Signal(unix.SIGCONT); err != nil {
+	db := m.open(t)
+	defer db.Close()
+	if err := db.QueryRowContext(t.Context(), "SELECT @@gtid_binlog_pos").Scan(&gtid); err != nil {
 		t.Fatal(err)
 	}
+	return gtid
+}
+
+// names puts addresses in place of SERVER (port and host), HOST and SOCKET.
+func (m *mariadb) names(text string) string {
+	return strings.NewReplacer("SERVER", "3306, '"+m.host+"'", "HOST", m.host, "SOCKET", "'"+m.socket+"'").Replace(text)
+}
+
+func (m *mariadb) check(t *testing.T, src string) Probe {
+	t.Helper()
+	return compile(t, m.names(src))
 }

@@ -12,9 +12,21 @@ import (
 	"murakumo/internal/check/expr"
 )
 
-// mysqlCheck logs in and pings. The connection is the driver's own, without
-// database/sql above it: one probe, one connection, nothing kept.
+// mysqlCheck logs in and pings.
 func mysqlCheck(c expr.Call) Probe {
+	return mysqlTalk(c, c.Text("db"), func(ctx context.Context, conn driver.Conn, _ *packetGuard) error {
+		pinger, ok := conn.(driver.Pinger)
+		if !ok {
+			return errors.New("the driver cannot ping")
+		}
+		return pinger.Ping(ctx)
+	})
+}
+
+// mysqlTalk logs in to the server of a call with user, password, port_or_socket
+// and host, and then talks. The connection is the driver's own, without
+// database/sql above it: one probe, one connection, nothing kept.
+func mysqlTalk(c expr.Call, db string, talk func(context.Context, driver.Conn, *packetGuard) error) Probe {
 	network, address := "tcp", ""
 	switch v := c.Value("port_or_socket").(type) {
 	case int:
@@ -24,7 +36,7 @@ func mysqlCheck(c expr.Call) Probe {
 	}
 	return func(ctx context.Context) error {
 		cfg := mysql.NewConfig()
-		cfg.User, cfg.Passwd, cfg.DBName = c.Text("user"), c.Text("password"), c.Text("db")
+		cfg.User, cfg.Passwd, cfg.DBName = c.Text("user"), c.Text("password"), db
 		cfg.Net, cfg.Addr = network, address
 		cfg.Logger = &mysql.NopLogger{} // it would write to standard error; what matters is in the error
 		// The passwords of MariaDB and of MySQL before 8. The scrambles of
@@ -39,10 +51,10 @@ func mysqlCheck(c expr.Call) Probe {
 			if err != nil {
 				return nil, err
 			}
-			guard = &packetGuard{Conn: conn}
+			guard = &packetGuard{Conn: &bounded{Conn: conn, left: maxTalk}}
 			return guard, nil
 		}
-		err := login(ctx, cfg)
+		err := login(ctx, cfg, func(ctx context.Context, conn driver.Conn) error { return talk(ctx, conn, guard) })
 		if guard != nil {
 			guard.Close() // again, if all went well
 		}
@@ -55,13 +67,15 @@ func mysqlCheck(c expr.Call) Probe {
 			err = ctx.Err()
 		case guard.err != nil:
 			err = guard.err // the driver makes "invalid connection" of all of them
+		default:
+			err = errors.New(clean(err.Error()))
 		}
 		return fmt.Errorf("mysql at %s: %w", address, err)
 	}
 }
 
-// login connects, pings and hangs up.
-func login(ctx context.Context, cfg *mysql.Config) (err error) {
+// login connects, talks and hangs up.
+func login(ctx context.Context, cfg *mysql.Config, talk func(context.Context, driver.Conn) error) (err error) {
 	// packetGuard keeps away what is known to make the driver panic. Should
 	// there be more, it is this check that is bad and not the daemon.
 	defer func() {
@@ -78,9 +92,5 @@ func login(ctx context.Context, cfg *mysql.Config) (err error) {
 		return err
 	}
 	defer conn.Close() // says goodbye; the verdict is there already
-	pinger, ok := conn.(driver.Pinger)
-	if !ok {
-		return errors.New("the driver cannot ping")
-	}
-	return pinger.Ping(ctx)
+	return talk(ctx, conn)
 }

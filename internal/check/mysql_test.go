@@ -6,12 +6,13 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
-	"database/sql"
+	"database/sql/driver"
 	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -19,89 +20,156 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-func TestMySQLAgainstMariaDB(t *testing.T) {
+func TestMariaDB(t *testing.T) {
 	m := newMariaDB(t)
-	m.start(t)
-	prepare(t, m)
-	leavesNothing(t)
-
-	my := strings.NewReplacer("PORT", itoa(m.port), "SOCKET", "'"+m.socket+"'")
-	check := func(src string) Probe { t.Helper(); return compile(t, my.Replace(src)) }
-
-	for _, src := range []string{
-		"mysql_check 'root', nil, PORT",
-		"mysql_check 'root', '', PORT, 'localhost'",
-		"mysql_check 'root', nil, PORT, '127.0.0.1', 'mysql'",
-		"mysql_check 'root', nil, SOCKET",
-		"mysql_check 'app', 'hunter2', PORT, '127.0.0.1', 'shop'",
-		"mysql_check 'app', 'hunter2', SOCKET, '10.9.9.9', 'shop'", // the host does not count
-		"mysql_check 'nobody', nil, PORT or mysql_check 'root', nil, PORT",
-	} {
-		good(t, check(src))
-	}
-	at := "mysql at 127.0.0.1:" + itoa(m.port) + ": "
-	for _, c := range []struct{ src, want string }{
-		{"mysql_check 'app', 'letmein', PORT", "mysql_check 'app', '***', PORT: " + at + "Error 1045 (28000): Access denied for user 'app'@'127.0.0.1' (using password: YES)"},
-		{"mysql_check 'app', 'letmein', SOCKET", "mysql at " + m.socket + ": Error 1045 (28000): Access denied"},
-		{"mysql_check 'app', nil, PORT", "Access denied for user 'app'@'127.0.0.1' (using password: NO)"},
-		{"mysql_check 'nobody', 'letmein', PORT", "Access denied"},
-		{"mysql_check 'root', nil, PORT, '127.0.0.1', 'letmeout'", "Error 1049 (42000): Unknown database 'letmeout'"},
-		{"mysql_check 'app', 'hunter2', PORT, '127.0.0.1', 'mysql'", "Error 1044 (42000): Access denied for user"},
-		{"mysql_check 'root', nil, '/nonexistent'", "dial unix /nonexistent: connect: no such file or directory"},
-		{"not mysql_check 'app', 'hunter2', PORT", "not mysql_check 'app', '***', PORT: it is good"},
-	} {
-		p := check(c.src)
-		bad(t, p, my.Replace(c.want))
-		if err := p(t.Context()); err == nil || strings.Contains(err.Error(), "letmein") || strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("%s says %v", c.src, err)
-		}
-	}
-
-	tcp, socket := check("mysql_check 'root', nil, PORT"), check("mysql_check 'root', nil, SOCKET")
-	m.freeze(t)
-	good(t, check("tcp_check PORT")) // the kernel still accepts, that is why there is mysql_check
-	hangs(t, tcp)
-	hangs(t, socket)
-	m.thaw(t)
-	good(t, tcp)
-	good(t, socket)
-
-	m.kill(t)
-	bad(t, tcp, my.Replace("mysql_check 'root', nil, PORT: dial tcp 127.0.0.1:PORT: connect: connection refused"))
-	bad(t, socket, "dial unix "+m.socket+": connect: connection refused")
-
-	m.start(t)
-	good(t, tcp)
-	m.kill(t)
-}
-
-// prepare makes a database and a user with a password.
-func prepare(t *testing.T, m *mariadb) {
-	t.Helper()
-	cfg := mysql.NewConfig()
-	cfg.User, cfg.Net, cfg.Addr = "root", "unix", m.socket
-	connector, err := mysql.NewConnector(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	db := sql.OpenDB(connector)
-	defer db.Close()
-	queries := []string{
+	replica := m.copy(t)
+	m.start(t, "--server-id=1", "--log-bin="+filepath.Join(m.dir, "log"))
+	statements := []string{
 		"CREATE DATABASE shop",
 		"CREATE USER app@'127.0.0.1' IDENTIFIED BY 'hunter2'",
 		"CREATE USER app@localhost IDENTIFIED BY 'hunter2'",
 		"GRANT ALL ON shop.* TO app@'127.0.0.1'",
 		"GRANT ALL ON shop.* TO app@localhost",
+		"CREATE USER few@'127.0.0.1' IDENTIFIED BY 'hunter2' WITH MAX_USER_CONNECTIONS 1",
+		"CREATE USER monitor@'127.0.0.1' IDENTIFIED BY 'hunter2'",
+		"GRANT REPLICA MONITOR ON *.* TO monitor@'127.0.0.1'",
 	}
 	if os.Geteuid() == 0 {
 		// As Debian has it: on the socket, whoever runs as root is root.
-		queries = append(queries, "ALTER USER root@localhost IDENTIFIED VIA unix_socket")
+		statements = append(statements, "ALTER USER root@localhost IDENTIFIED VIA unix_socket")
 	}
-	for _, q := range queries {
-		if _, err := db.ExecContext(t.Context(), q); err != nil {
-			t.Fatalf("%s: %v", q, err)
+	m.exec(t, statements...)
+	leavesNothing(t)
+
+	for _, src := range []string{
+		"mysql_check 'root', nil, SERVER",
+		"mysql_check('root', '', SERVER) && mysql_check('few', 'hunter2', SERVER)",
+		"mysql_check 'root', nil, SERVER, 'mysql'",
+		"mysql_check 'root', nil, SOCKET",
+		"mysql_check 'app', 'hunter2', SERVER, 'shop'",
+		"mysql_check 'app', 'hunter2', SOCKET, '10.9.9.9', 'shop'", // the host does not count
+		"mysql_check 'nobody', nil, SERVER or mysql_check 'root', nil, SERVER",
+	} {
+		good(t, m.check(t, src))
+	}
+	at := "mysql at HOST:3306: "
+	for src, want := range map[string]string{
+		"mysql_check 'app', 'letmein', SERVER":               "mysql_check 'app', '***', SERVER: " + at + "Error 1045 (28000): Access denied for user 'app'@'127.0.0.1' (using password: YES)",
+		"mysql_check 'app', 'letmein', SOCKET":               "mysql at " + m.socket + ": Error 1045 (28000): Access denied",
+		"mysql_check 'app', nil, SERVER":                     "Access denied for user 'app'@'127.0.0.1' (using password: NO)",
+		"mysql_check 'nobody', 'letmein', SERVER":            "Access denied",
+		"mysql_check 'root', nil, SERVER, 'letmeout'":        "Error 1049 (42000): Unknown database 'letmeout'",
+		"mysql_check 'app', 'hunter2', SERVER, 'mysql'":      "Error 1044 (42000): Access denied for user",
+		"mysql_check 'root', nil, '/nonexistent'":            "dial unix /nonexistent: connect: no such file or directory",
+		"not mysql_check 'app', 'hunter2', SERVER":           "not mysql_check 'app', '***', SERVER: it is good",
+		"mysql_role 'app', 'letmein', SERVER, 'master'":      at + "Error 1045 (28000): Access denied",
+		"mysql_role 'app', 'hunter2', SERVER, 'master'":      at + "asking for the state of replication: Error 1227 (42000): Access denied; you need (at least one of) the SUPER, SLAVE MONITOR privilege(s)",
+		"mysql_role 'app', 'hunter2', SOCKET, 'h', 'master'": "asking for the state of replication: Error 1227",
+	} {
+		p := m.check(t, src)
+		bad(t, p, m.names(want))
+		if err := p(t.Context()); err == nil || strings.Contains(err.Error(), "letmein") || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s says %v", src, err)
 		}
 	}
+	// Full: the second connection of somebody who may have one.
+	held, err := net.Dial("tcp", hostPort(m.host, 3306))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := mysql.NewConfig()
+	cfg.User, cfg.Passwd = "few", "hunter2"
+	cfg.DialFunc = func(context.Context, string, string) (net.Conn, error) { return held, nil }
+	err = login(t.Context(), cfg, func(context.Context, driver.Conn) error {
+		bad(t, m.check(t, "mysql_check 'few', 'hunter2', SERVER"), "Error 1226 (42000): User 'few' has exceeded the 'max_user_connections' resource")
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+
+	tcp, socket := m.check(t, "mysql_check 'root', nil, SERVER"), m.check(t, "mysql_check 'root', nil, SOCKET")
+	role := m.check(t, "mysql_role 'root', nil, SERVER")
+	freeze(t, m.cmd)
+	good(t, m.check(t, "tcp_check SERVER")) // the kernel still accepts, that is why there is mysql_check
+	hangs(t, tcp)
+	hangs(t, socket)
+	hangs(t, role)
+	thaw(t, m.cmd)
+	good(t, tcp)
+	good(t, socket)
+	good(t, role)
+
+	// Here the master dies.
+	t.Run("roles", func(t *testing.T) { mysqlRoles(t, m, replica) })
+	bad(t, tcp, m.names("mysql_check 'root', nil, SERVER: dial tcp HOST:3306: connect: connection refused"))
+	bad(t, socket, "dial unix "+m.socket+": connect: connection refused")
+	bad(t, role, "connection refused")
+}
+
+// mysqlRoles makes a replica and takes it through its life, and its master's.
+func mysqlRoles(t *testing.T, master, replica *mariadb) {
+	replica.start(t, "--server-id=2", "--relay-log="+filepath.Join(replica.dir, "relay"), "--slave-skip-errors=OFF")
+	replica.exec(t, "SET GLOBAL gtid_slave_pos = ''",
+		"CHANGE MASTER TO MASTER_HOST='"+master.host+"', MASTER_PORT=3306, MASTER_USER='root', MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1, MASTER_HEARTBEAT_PERIOD=1",
+		"START SLAVE")
+	const either, asMaster, asReplica, late = "mysql_role 'root', nil, SERVER", "mysql_role 'root', nil, SERVER, 'master'",
+		"mysql_role 'root', nil, SERVER, 'replica'", "mysql_role 'root', nil, SERVER, 'replica', 500"
+	become(t, replica.check(t, "mysql_role 'monitor', 'hunter2', SERVER, 'replica', 0"), "") // has all, the user too
+	leavesNothing(t)
+
+	for _, src := range []string{asMaster, either, "mysql_role 'monitor', 'hunter2', SERVER, 'master', 0", "mysql_role('root', nil, SOCKET, '10.9.9.9', 'master')"} {
+		good(t, master.check(t, src))
+	}
+	for _, src := range []string{asReplica, either, late} {
+		good(t, replica.check(t, src))
+	}
+	bad(t, master.check(t, asReplica), "it replicates from nobody, expected a replica")
+	// It takes writes, as nobody told it not to, and would lose them.
+	at := replica.names("mysql at HOST:3306: ")
+	bad(t, replica.check(t, asMaster), at+master.names("it is a replica of HOST:3306, expected a master"))
+
+	master.exec(t, "SET GLOBAL read_only = 1")
+	bad(t, master.check(t, asMaster), "it takes no writes, expected a master")
+	bad(t, master.check(t, either), "neither master nor replica")
+	master.exec(t, "SET GLOBAL read_only = 0")
+
+	// Behind: what the master did a while ago is kept for an hour.
+	replica.exec(t, "STOP SLAVE", "CHANGE MASTER TO MASTER_DELAY=3600", "START SLAVE")
+	master.exec(t, "SET TIMESTAMP = UNIX_TIMESTAMP() - 1000", "CREATE TABLE shop.late (n INT)")
+	become(t, replica.check(t, late), "s behind, at most 500 s are allowed")
+	good(t, replica.check(t, "mysql_role 'root', nil, SERVER, 'replica', 86400"))
+	good(t, replica.check(t, asReplica))
+	replica.exec(t, "STOP SLAVE", "CHANGE MASTER TO MASTER_DELAY=0", "START SLAVE")
+	become(t, replica.check(t, late), "")
+
+	// Stuck on what it cannot apply.
+	master.exec(t, "CREATE TABLE shop.keys (n INT PRIMARY KEY, word TEXT)")
+	replica.exec(t, "DO MASTER_GTID_WAIT('"+master.position(t)+"', 60)", "INSERT INTO shop.keys VALUES (1, '')")
+	master.exec(t, "INSERT INTO shop.keys VALUES (1, 'hunter2')")
+	become(t, replica.check(t, asReplica), "and replication stands still: nothing is applied: Error 'Duplicate entry '1' for key 'PRIMARY'' on query. Default database: ''.")
+	if err := replica.check(t, asReplica)(t.Context()); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("the statement is told: %v", err)
+	}
+	replica.exec(t, "DELETE FROM shop.keys", "START SLAVE")
+	become(t, replica.check(t, late), "")
+
+	replica.exec(t, "STOP SLAVE IO_THREAD")
+	become(t, replica.check(t, either), "and replication stands still: nothing is received")
+	replica.exec(t, "START SLAVE IO_THREAD")
+	become(t, replica.check(t, late), "")
+
+	// Without its master: still a replica, of an age that nobody knows.
+	kill(master.cmd)
+	become(t, replica.check(t, late), "and how far it lags behind is unknown: it is not connected: error ")
+	good(t, replica.check(t, asReplica))
+
+	// One of the sources that have a name.
+	replica.exec(t, "STOP SLAVE", "RESET SLAVE ALL", "CHANGE MASTER 'other' TO MASTER_HOST='192.0.2.1', MASTER_PORT=3307")
+	bad(t, replica.check(t, asMaster), "it is a replica of 192.0.2.1:3307, expected a master")
+	bad(t, replica.check(t, asReplica), "nothing is applied")
+	replica.exec(t, "RESET SLAVE 'other' ALL")
+	good(t, replica.check(t, asMaster))
 }
 
 func TestMySQLRefused(t *testing.T) {
@@ -292,7 +360,7 @@ func pipeLogin(ctx context.Context, guarded bool, packets []string) error {
 		}
 		return client, nil
 	}
-	err := login(ctx, cfg)
+	err := login(ctx, cfg, func(ctx context.Context, conn driver.Conn) error { return conn.(driver.Pinger).Ping(ctx) })
 	client.Close()
 	<-done
 	return err

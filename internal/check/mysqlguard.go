@@ -16,13 +16,22 @@ import (
 // its goroutine behind, and four octets of some other protocol make it ask for
 // 16 MiB. It also forgets why a read failed; err keeps that.
 //
-// It knows what can come before and after a login and as the answer to a ping,
-// no more.
+// It knows what can come before and after a login, as the answer to a ping, and
+// how the answer to a query begins. What follows in that is bounded like all
+// else, and a panic over it leaves nothing behind.
 type packetGuard struct {
 	net.Conn
-	greeted bool
-	pending []byte // of a packet that was let through
-	err     error
+	greeted  bool
+	querying bool   // answers are those to queries
+	asked    bool   // the next packet begins an answer
+	pending  []byte // of a packet that was let through
+	err      error
+}
+
+// Write notes that an answer is to come.
+func (g *packetGuard) Write(p []byte) (int, error) {
+	g.asked = true
+	return g.Conn.Write(p)
 }
 
 // maxPacket is far above a greeting, an error or a public key.
@@ -61,9 +70,15 @@ func (g *packetGuard) fetch() error {
 		return fmt.Errorf("reading %s: %w", what, err)
 	}
 	sound := soundReply
-	if !g.greeted && packet[4] != 0xff {
+	switch {
+	case !g.greeted && packet[4] != 0xff:
 		sound = soundGreeting
+	case g.querying && g.asked:
+		sound = soundResult
+	case g.querying:
+		sound = func([]byte) bool { return true } // columns and rows, in which any octet may come first
 	}
+	g.asked = false
 	if !sound(packet[4:]) {
 		return fmt.Errorf("%s is not of a MySQL server, or cut short", what)
 	}
@@ -103,6 +118,16 @@ func soundReply(b []byte) bool {
 		}
 	}
 	return true
+}
+
+// soundResult: an answer to a query begins with the number of columns, for which
+// the driver makes room at once, or is an error. There is no answer of ours
+// that is a mere OK or asks for a file.
+func soundResult(b []byte) bool {
+	if b[0] == 0xff {
+		return soundReply(b)
+	}
+	return 1 <= b[0] && b[0] <= 250 && len(b) <= 2 // MariaDB adds an octet if asked to
 }
 
 // skipInteger moves over an integer in MySQL's length encoding.

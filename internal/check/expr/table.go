@@ -271,6 +271,14 @@ var signatures = []Signature{
 		{Name: "host", Type: Host, Default: localhost},
 		{Name: "db", Type: Text},
 	}},
+	{"mysql_role", []Param{
+		{Name: "user", Type: Text, Required: true},
+		{Name: "password", Type: Text, Secret: true},
+		{Name: "port_or_socket", Type: PortOrSocket, Default: 3306},
+		{Name: "host", Type: Host, Default: localhost},
+		{Name: "role", Type: Role},
+		{Name: "max_lag", Type: Seconds},
+	}},
 	{"ping_check", []Param{
 		{Name: "host", Type: Host, Required: true},
 	}},
