@@ -1,4 +1,4 @@
-# make        builds bin/murakumo and bin/mrkmctl
+# make        builds bin/murakumo, bin/mrkmctl and bin/murakumo-ec2
 # make run    a live three-node cluster on 127.0.0.x: no root, no configuration
 # make test   everything that CI runs
 #
@@ -17,7 +17,20 @@ FUZZTIME ?= 10s
 
 .PHONY: build
 build:
-	$(GOBUILD) -o $(BIN)/ ./cmd/murakumo ./cmd/mrkmctl
+	$(GOBUILD) -o $(BIN)/ ./cmd/murakumo ./cmd/mrkmctl ./cmd/murakumo-ec2
+
+# The original's command names, as links to the one program that they are now.
+LINKS = murakumo-show-ip-address murakumo-show-ec2-tags murakumo-show-ec2-instances \
+	murakumo-show-ec2-interfaces murakumo-show-ec2-private-ip-addresses \
+	murakumo-attach-ec2-attach-interface
+
+# make install DESTDIR=/tmp/package PREFIX=/usr
+PREFIX ?= /usr/local
+.PHONY: install
+install: build
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(BIN)/murakumo $(BIN)/mrkmctl $(BIN)/murakumo-ec2 $(DESTDIR)$(PREFIX)/bin/
+	for name in $(LINKS); do ln -sf murakumo-ec2 $(DESTDIR)$(PREFIX)/bin/$$name || exit 1; done
 
 .PHONY: run
 run: build
@@ -27,6 +40,17 @@ run: build
 .PHONY: deps
 deps:
 	@e2e/deps
+
+# Programs that tests need and that are Go modules of others, at one version
+# each; built once, outside of our own module.
+TOOLS = bin/tools
+MOCK  = $(TOOLS)/ec2-metadata-mock-v1.13.0
+.PHONY: tools
+tools: $(MOCK)
+$(MOCK):
+	@mkdir -p $(TOOLS)
+	tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
+	  GOBIN=$$tmp $(GO) install github.com/aws/amazon-ec2-metadata-mock/cmd/ec2-metadata-mock@v1.13.0 && mv $$tmp/ec2-metadata-mock $@
 
 # The end-to-end tests run after the others and not beside them: they measure
 # real time, and two cores are soon busy. -count=1 because what they depend on,
@@ -49,7 +73,7 @@ check:
 # https://go.dev/issue/78156. Races are found by what happens before what, so
 # one CPU finds them, too.
 .PHONY: unit
-unit:
+unit: tools
 	@set -e; \
 	all=$$($(GO) list ./... | grep -v '/e2e$$'); \
 	bubbles=$$($(GO) list -f '{{$$p := .ImportPath}}{{range .TestImports}}{{if eq . "testing/synctest"}}{{$$p}} {{end}}{{end}}{{range .XTestImports}}{{if eq . "testing/synctest"}}{{$$p}} {{end}}{{end}}' ./... | tr -s ' ' '\n' | sort -u); \
