@@ -43,7 +43,7 @@ func TestMariaDB(t *testing.T) {
 
 	for _, src := range []string{
 		"mysql_check 'root', nil, SERVER",
-		"mysql_check('root', '', SERVER) && mysql_check('few', 'hunter2', SERVER)",
+		"mysql_check('root', '', SERVER) && mysql_check('monitor', 'hunter2', SERVER)",
 		"mysql_check 'root', nil, SERVER, 'mysql'",
 		"mysql_check 'root', nil, SOCKET",
 		"mysql_check 'app', 'hunter2', SERVER, 'shop'",
