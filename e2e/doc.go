@@ -11,6 +11,11 @@
 //	go test -v ./e2e -run TestFailover          # shortened intervals, two and a half minutes
 //	go test -v ./e2e -run TestFailover -full    # the intervals of the sample file, about thirteen
 //
+// TestFailoverEC2 is its main part with murakumo-ec2 as hook and init-script
+// and a fake EC2, which moves a real network interface between the hosts.
+//
+//	go test -v ./e2e -run TestFailoverEC2       # half a minute
+//
 // TestDev lives a newcomer's first five minutes with `murakumo dev`, as a user
 // without privileges. TestMakeRun starts the same through make, and
 // TestMakeRunWithoutGossip shows that it can fail.
