@@ -15,16 +15,9 @@
 //
 // # Requests
 //
-//	GET    /v1/records[?phrase=RE]       {"records": […]}, this node's first; see Phrase
-//	POST   /v1/records                   {"records": [{"name", "ttl", "priority", "weight"}]};
-//	                                     all or nothing; answers the records as published
-//	DELETE /v1/records/NAME[,NAME…]      all or nothing
-//	GET    /v1/nodes                     {"nodes": […]}
-//	POST   /v1/nodes                     {"hosts": ["HOST[:PORT]", …]}
-//	DELETE /v1/nodes/HOST[,HOST…]
-//	POST   /v1/checks/NAME/report        {"verdict": "good"} or {"verdict": "bad"}, what an
-//	                                     application says of the service behind NAME
-//	GET    /v1/events                    server-sent events: ready, then every change
+// docs/api.md has them all, with examples that a test runs: records, nodes,
+// attributes, checks, events, and the running configuration, which a Server
+// alone gives and a Handler for other sockets does not.
 //
 // A failure is {"error": "a sentence for the operator"} with a status that tells
 // its kind (see Kind). Unknown fields and parameters are refused by name: a
@@ -44,11 +37,15 @@
 //
 // # Events
 //
-// Views of the catalog are immutable, so a stream keeps no queue: it remembers
-// the view it told last and, when that is superseded, tells the difference to
-// the newest one. A slow reader costs one old view and sees the states between
-// coalesced, never a gap in what is true at the end. The stream takes its first
-// view before it says ready, hence: read ready, then GET /v1/records, and no
-// change is missed; one that is told twice says the same, as events carry whole
-// records and not steps.
+// Views of the catalog are immutable, so a stream keeps no queue of them: it
+// remembers the view it told last and, when that is superseded, tells the
+// difference to the newest one. A slow reader costs one old view and sees the
+// states between coalesced, never a gap in what is true at the end. The stream
+// takes its first view before it says ready, hence: read ready, then GET
+// /v1/records, and no change is missed; one that is told twice says the same, as
+// events carry whole records and not steps.
+//
+// Why a check is bad and how a hook ended is in no view. That goes by a Feed:
+// Tell never waits, each follower has a bounded backlog, and one that was too
+// slow is told how much it missed.
 package control
