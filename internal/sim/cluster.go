@@ -84,7 +84,9 @@ type Host struct {
 	Addr netip.Addr
 
 	c   *Cluster
-	cfg *config.Config
+	cfg *config.Config // its file
+	dir string         // its working-dir
+	log lines
 
 	mu      sync.Mutex // guards all below
 	broken  bool       // its service does not answer
@@ -116,6 +118,7 @@ func NewCluster(t *testing.T, n int) *Cluster {
 	}
 	for i, h := range c.Hosts {
 		h.cfg = c.config(i, h.Addr)
+		h.dir = h.cfg.WorkingDir
 	}
 	return c
 }
@@ -219,7 +222,7 @@ func (h *Host) boot() *process {
 	h.c.t.Helper()
 	p := &process{endpoint: h.c.Net.Listen(netip.AddrPortFrom(h.Addr, 10870)), done: make(chan struct{})}
 	core, err := node.NewCore(h.cfg, node.Env{
-		Log:       slog.New(slog.DiscardHandler),
+		Log:       slog.New(slog.NewTextHandler(&h.log, nil)),
 		Transport: p.endpoint,
 		Probe: func(config.HealthCheck) check.Probe {
 			return func(context.Context) error {
@@ -281,13 +284,13 @@ func (h *Host) Shutdown() {
 
 // WipeDisk loses the state folder of a host that does not run.
 func (h *Host) WipeDisk() {
-	if err := os.RemoveAll(filepath.Join(h.cfg.WorkingDir, "lib")); err != nil {
+	if err := os.RemoveAll(filepath.Join(h.dir, "lib")); err != nil {
 		h.c.t.Fatal(err)
 	}
 }
 
 func (h *Host) statePath() string {
-	return filepath.Join(h.cfg.WorkingDir, "lib", "murakumo", "state.json")
+	return filepath.Join(h.dir, "lib", "murakumo", "state.json")
 }
 
 func (h *Host) disk() []byte {
