@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -76,6 +77,18 @@ func TestReloadTakesAnAliasOut(t *testing.T) {
 			cfg.ActivityChecks = c.Hosts[1].File().ActivityChecks
 		})
 		c.Within(20*time.Second, "the master has it again", func() string { return c.Settled(h) })
+		last := 0
+		for _, m := range c.World.Moves() {
+			f := strings.Fields(m)
+			if n, _ := strconv.Atoi(f[len(f)-1]); f[1] == h.Addr.String() {
+				if n <= last {
+					t.Errorf("transition %d after %d: %q", n, last, c.World.Moves())
+				}
+				last = n
+			}
+		}
+		h.Break()
+		c.Within(15*time.Second, "its new check works", func() string { return c.Settled(c.Hosts[1]) })
 	})
 }
 
