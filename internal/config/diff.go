@@ -148,7 +148,9 @@ func (c *Config) leaves() []leaf {
 			all = append(all, leaf{key, strings.Join(c.AuthKeys, "\n") + "\n\n" + strings.Join(c.KeyFiles, "\n"), count(len(c.AuthKeys), "key")})
 		case "alias":
 			for _, a := range c.Aliases {
-				text := oneLine(write(aliasKeys, aliasForms, &a))
+				n := write(aliasKeys, aliasForms, &a)
+				n.fields = slices.DeleteFunc(n.fields, func(f field) bool { return f.key.text == "name" })
+				text := oneLine(n)
 				all = append(all, leaf{join(key, a.Name), text, text})
 			}
 		case "notification":

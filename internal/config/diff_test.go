@@ -199,9 +199,9 @@ func TestDiff(t *testing.T) {
 	for _, c := range []struct{ name, old, new, want string }{
 		{"nothing", "alias: a", "alias: [\"a,60,master,100\"]", ""},
 		{"an alias", "alias: [a, b]", "alias: [\"b,30\", c]", `
-			alias.a: "name a, ttl 60, priority master, weight 100" -> ""
-			alias.b: "name b, ttl 60, priority master, weight 100" -> "name b, ttl 30, priority master, weight 100"
-			alias.c: "" -> "name c, ttl 60, priority master, weight 100"`},
+			alias.a: "ttl 60, priority master, weight 100" -> ""
+			alias.b: "ttl 60, priority master, weight 100" -> "ttl 30, priority master, weight 100"
+			alias.c: "" -> "ttl 60, priority master, weight 100"`},
 		{"the order of aliases is none", "alias: [a, b]", "alias: [b, a]", ""},
 		{"keys", "max-ip-num: 3\nlog-level: debug\nnegative-ttl: 9", "resolver: [192.0.2.1, 192.0.2.2]", `
 			resolver: "" -> "192.0.2.1:53, 192.0.2.2:53"

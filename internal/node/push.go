@@ -40,6 +40,10 @@ func (p *pushes) set(name string, push *check.Push) {
 	if old := p.by[name]; old != nil {
 		old.Retire()
 	}
+	if push == nil {
+		delete(p.by, name)
+		return
+	}
 	p.by[name] = push
 }
 
@@ -53,6 +57,7 @@ func (p *pushes) of(name string) *check.Push {
 func (c *Core) endHealth(name string) {
 	c.checks.endHealth(name)
 	c.pushes.set(name, nil)
+	c.verdicts.forget(name)
 }
 
 // Report is `mrkmctl --report`: what an application says of the service behind

@@ -235,6 +235,14 @@ func TestThousandReloads(t *testing.T) {
 		client(network, "outside.example.", address("192.0.2.1", any))
 	}
 	client("udp", "server-01.", address("127.0.0.1", any))
+	// The domain is another with each file; what is not under it is forwarded.
+	client("udp", "checked.dev.internal.", func(m *dns.Msg, from, to int64) string {
+		want := []string{"127.0.0.1", "192.0.2.1"}[from%2]
+		if len(m.Answer) != 1 || from == to && m.Answer[0].(*dns.A).A.String() != want {
+			return fmt.Sprintf("files %d to %d, want %s", from, to, want)
+		}
+		return ""
+	})
 
 	for range reloads {
 		for _, turns := range pace {

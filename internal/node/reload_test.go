@@ -234,6 +234,7 @@ func TestReloadChangesAndAddsChecks(t *testing.T) {
 		// A check that comes to an alias which is answered does not hide it until
 		// it has asked; its word counts then.
 		h.Mend()
+		h.Slow(500 * time.Millisecond)
 		reload(t, h, func(cfg *config.Config) { cfg.HealthChecks, cfg.ActivityChecks = health, activity })
 		calm("added")
 		c.Within(10*time.Second, "it is on duty", func() string { return c.Settled(h) })

@@ -88,8 +88,9 @@ type Host struct {
 	dir string         // its working-dir
 	log lines
 
-	mu      sync.Mutex // guards all below
-	broken  bool       // its service does not answer
+	mu      sync.Mutex    // guards all below
+	broken  bool          // its service does not answer
+	slow    time.Duration // how long its service takes to answer, or not to
 	running *process
 	ended   error // of a daemon that ended by itself
 }
@@ -225,7 +226,15 @@ func (h *Host) boot() *process {
 		Log:       slog.New(slog.NewTextHandler(&h.log, nil)),
 		Transport: p.endpoint,
 		Probe: func(config.HealthCheck) check.Probe {
-			return func(context.Context) error {
+			return func(ctx context.Context) error {
+				h.mu.Lock()
+				slow := h.slow
+				h.mu.Unlock()
+				select {
+				case <-time.After(slow):
+				case <-ctx.Done():
+					return ctx.Err()
+				}
 				h.mu.Lock()
 				defer h.mu.Unlock()
 				if h.broken {

@@ -76,6 +76,13 @@ func (h *Host) Reload() error {
 	return h.Core().Reload(func() (*config.Config, error) { return h.cfg, nil })
 }
 
+// Slow makes the host's service take its time to answer.
+func (h *Host) Slow(d time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.slow = d
+}
+
 // Running says whether the host's daemon runs.
 func (h *Host) Running() bool { return h.life() != nil }
 

@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -48,7 +49,7 @@ func watch(c *sim.Cluster) (stop func() string) {
 			}
 		}
 	}()
-	return func() string { close(quit); return <-wrong }
+	return sync.OnceValue(func() string { close(quit); return <-wrong })
 }
 
 // three is a story of three hosts, which is settled on its master.
@@ -71,6 +72,7 @@ func TestKeyRotation(t *testing.T) {
 	three(t, func(t *testing.T, c *sim.Cluster) {
 		start := time.Now()
 		stop := watch(c)
+		defer stop()
 		n := 0
 		for _, keys := range [][]string{{oldKey, newKey}, {newKey, oldKey}, {newKey}} {
 			for _, h := range c.Hosts {
@@ -152,4 +154,3 @@ func TestKeyRotationMissed(t *testing.T) {
 		c.Within(settling, "and all is well", func() string { return c.Settled(c.Hosts[0]) })
 	})
 }
-
