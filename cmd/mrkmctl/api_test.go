@@ -130,7 +130,7 @@ func documentedHosts(t *testing.T) (socket string) {
 initial-nodes: 127.0.0.133, 127.0.0.55
 alias: %s
 health-check:
-  mysql-server: {interval: 0.2, timeout: 1, script: tcp_check %s}
+  mysql-server: {script: tcp_check %s}
 activity-check:
   mysql-server: {start-delay: 0, interval: 0.2, on-activate: /bin/true}
 `, alias, port))
