@@ -11,7 +11,7 @@ import (
 
 func TestPush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPush()
+		p := NewPush(10 * time.Second)
 		probe := func() <-chan error {
 			got := make(chan error, 1)
 			go func() {
@@ -56,18 +56,22 @@ func TestPush(t *testing.T) {
 		if err := <-got; err == nil {
 			t.Error("a report that was given up counted")
 		}
-		// One that waits when the time is over is no silence: the context has
-		// ended, the report is there.
+		// A probe that comes late leaves the report to the next one.
 		over, stop := context.WithCancel(t.Context())
 		stop()
+		reported := make(chan error, 1)
+		go func() { reported <- p.Report(t.Context(), true) }()
+		synctest.Wait()
 		for range 100 {
-			reported := make(chan error, 1)
-			go func() { reported <- p.Report(t.Context(), true) }()
-			synctest.Wait()
-			if err := p.Probe(over); err != nil {
-				t.Fatal(err)
+			if err := p.Probe(over); !errors.Is(err, context.Canceled) {
+				t.Fatalf("got %v", err)
 			}
-			<-reported
+		}
+		if err := <-probe(); err != nil {
+			t.Error(err)
+		}
+		if err := <-reported; err != nil {
+			t.Error(err)
 		}
 		// Nobody waits for what nobody probes.
 		retired := make(chan error, 1)

@@ -24,7 +24,7 @@ func (p *pushes) prober(make func(config.HealthCheck) check.Probe) func(config.H
 			p.set(h.Name, nil)
 			return make(h)
 		}
-		push := check.NewPush()
+		push := check.NewPush(h.TTL)
 		p.set(h.Name, push)
 		return push.Probe
 	}
