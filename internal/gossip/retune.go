@@ -39,22 +39,23 @@ func (g *Gossip) Tune(ctx context.Context, t Tuning) error {
 	}
 	g.mu.Lock()
 	s := g.session
-	g.tuning = t
+	if s == nil {
+		g.tuning = t
+	}
 	g.mu.Unlock()
 	if s == nil {
 		return nil
 	}
-	return s.call(ctx, s.retune)
+	return s.call(ctx, func(now time.Time) error { return s.retune(t, now) })
 }
 
 // retune puts a new member list in the place of the present one when the tuning
-// was changed: memberlist reads its settings once. The transport stays, and
+// is another: memberlist reads its settings once. The transport stays, and
 // nobody is told anything, so that to peers it is as if a packet had been lost.
 // What was waiting to be sent or taken in is known from the full exchanges with
 // which the new list begins. The members are members until a lifetime is over
 // without it having found them.
-func (s *session) retune(now time.Time) error {
-	t := s.g.Tuning()
+func (s *session) retune(t Tuning, now time.Time) error {
 	if t == s.tuned {
 		return nil
 	}
@@ -67,6 +68,9 @@ func (s *session) retune(now time.Time) error {
 	}
 	s.heedEvents()
 	s.d, s.tuned = d, t
+	s.g.mu.Lock()
+	s.g.tuning = t
+	s.g.mu.Unlock()
 	s.drain()
 	s.doubts = now.Add(t.Lifetime)
 	s.g.peers.doubt(s.doubts)

@@ -1,6 +1,7 @@
 package gossip_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -205,6 +206,11 @@ func TestTuneRefuses(t *testing.T) {
 			if err := g.Tune(t.Context(), bad); err == nil {
 				t.Errorf("%v: no error", bad)
 			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := g.Tune(ctx, quick); err == nil {
+			before = quick // it was taken before the context was looked at
 		}
 		if g.Tuning() != before {
 			t.Errorf("what was refused is in force: %v", g.Tuning())

@@ -98,7 +98,7 @@ func (s *session) loop(ctx context.Context) {
 	seek, keep := now, now.Add(housekeeping)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	if err := s.retune(now); err != nil { // it was tuned while memberlist started
+	if err := s.retune(s.g.Tuning(), now); err != nil { // it was tuned while memberlist started
 		s.g.log.Error("gossip goes on as it was tuned before", "error", err)
 	}
 	for {
