@@ -19,6 +19,7 @@ const defaultConfig = "/etc/murakumo.yml"
 type flags struct {
 	Help    bool        `short:"h" help:"this text"`
 	Version bool        `short:"v" help:"the version"`
+	Schema  bool        `help:"the JSON Schema of the configuration, for editors"`
 	Config  pathSetting `short:"c" placeholder:"PATH" help:"the configuration (/etc/murakumo.yml, if it is there)"`
 
 	AuthKey      setting     `short:"K" placeholder:"SECRET" help:"shared secret of the cluster, or the path of a file with it"`
@@ -47,6 +48,8 @@ type flags struct {
 
 	Run struct{} `cmd:"" default:"1" hidden:""`
 	Dev struct{} `cmd:""`
+
+	InstallInitScript install `cmd:""`
 
 	DevService struct {
 		Listen string `arg:""`
@@ -145,6 +148,11 @@ func parse(args []string) (*commandLine, error) {
 	for _, f := range parser.Model.Flags {
 		names = append(names, f.Name)
 	}
+	for _, command := range parser.Model.Children {
+		for _, f := range command.Flags {
+			names = append(names, f.Name)
+		}
+	}
 	if args, err = optparse.Expand(args, names); err != nil {
 		return nil, err
 	}
@@ -185,6 +193,9 @@ func usage(list []*kong.Flag) string {
 	w.WriteString(`usage: murakumo [flags]     the daemon
        murakumo dev         a cluster of three nodes on 127.0.0.x, to try things
                             on: no root, no configuration
+       murakumo install-init-script [--root PATH] [--force]
+                            installs the systemd unit; the same as
+                            murakumo-install-init-script
 
 A flag beats the key of its name in the file.
 
@@ -200,8 +211,8 @@ A flag beats the key of its name in the file.
 		fmt.Fprintf(&w, "  %-35s %s\n", strings.TrimRight(form, " "), f.Help)
 	}
 	w.WriteString(`
-exit status: 0 done, 1 failed, 2 usage error; of -d status: 0 running,
-3 not running, 4 not known
+exit status: 0 done, 1 failed, 2 usage error, 5 removed from the cluster by
+mrkmctl -d; of -d status: 0 running, 3 not running, 4 not known
 `)
 	return w.String()
 }

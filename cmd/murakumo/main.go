@@ -16,12 +16,20 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 
 	"murakumo/internal/config"
 	"murakumo/internal/daemon"
+	"murakumo/internal/node"
+	"murakumo/packaging"
 )
+
+// statusRemoved is the exit status of a daemon that an operator removed from the
+// cluster: starting it again would not help (RestartPreventExitStatus= of the
+// unit).
+const statusRemoved = 5
 
 // version is set by the linker.
 var version = "devel"
@@ -32,7 +40,11 @@ type stdio struct {
 }
 
 func main() {
-	os.Exit(run(untilStopped(), os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr}))
+	args := os.Args[1:]
+	if filepath.Base(os.Args[0]) == installName {
+		args = append([]string{installCommand}, args...)
+	}
+	os.Exit(run(untilStopped(), args, stdio{os.Stdin, os.Stdout, os.Stderr}))
 }
 
 // run is main without the process around it; it returns the exit status: 0 at
@@ -50,6 +62,10 @@ func run(ctx context.Context, args []string, std stdio) int {
 		fmt.Fprint(std.out, c.help)
 	case c.Version:
 		fmt.Fprintln(std.out, "murakumo", version)
+	case c.Schema:
+		fmt.Fprint(std.out, packaging.Schema)
+	case c.command == installCommand:
+		err = c.InstallInitScript.run(std)
 	case c.command == "dev":
 		// A closed terminal ends the cluster as Ctrl-C does.
 		ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP)
@@ -83,5 +99,9 @@ func background(ctx context.Context, c *commandLine, std stdio) (status int, err
 			return status, err
 		}
 	}
-	return 0, serve(ctx, c, parent, std)
+	err = serve(ctx, c, parent, std)
+	if errors.Is(err, node.ErrRemoved) {
+		status = statusRemoved
+	}
+	return status, err
 }

@@ -23,7 +23,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"murakumo": main})
+	testscript.Main(m, map[string]func(){"murakumo": main, installName: main})
 }
 
 // TestScripts runs testdata/*.txtar. Each has an address, $IP, and ports that are

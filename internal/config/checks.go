@@ -56,10 +56,16 @@ type checkPlace struct {
 	path, name string
 }
 
+// probeKeys are the ways to know whether a service is well; a check has one.
+var probeKeys = []string{"script", "command", "ttl"}
+
 func (l *loader) healthChecks(v value, c *Config) {
+	if l.describes(func() shape { return named(object(healthKeys).requiringJustOne(probeKeys...)) }) {
+		return
+	}
 	checks(l, v, healthKeys, defaultHealthCheck, func(f field, path string, there map[string]value, h HealthCheck) {
 		first := ""
-		for _, key := range []string{"script", "command", "ttl"} {
+		for _, key := range probeKeys {
 			v, ok := there[key]
 			switch {
 			case !ok:
@@ -89,6 +95,9 @@ func (l *loader) healthChecks(v value, c *Config) {
 const pushPause = time.Millisecond
 
 func (l *loader) activityChecks(v value, c *Config) {
+	if l.describes(func() shape { return named(object(activityKeys).requiringOne("on-activate", "on-inactivate")) }) {
+		return
+	}
 	checks(l, v, activityKeys, defaultActivityCheck, func(f field, path string, there map[string]value, a ActivityCheck) {
 		_, on := there["on-activate"]
 		_, off := there["on-inactivate"]

@@ -10,6 +10,9 @@ import (
 // command reads a sequence (argv) or a string split at blanks, and finds the
 // program.
 func (l *loader) command(v value, into *Command) {
+	if l.describes(func() shape { return commandShape() }) {
+		return
+	}
 	argv, at, ok := l.argv(v)
 	if !ok {
 		return

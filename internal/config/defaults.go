@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"murakumo/internal/failover"
@@ -24,7 +25,7 @@ func defaults(path string) *Config {
 		Socket:      DefaultSocket(),
 		MaxIPNum:    8,
 		NegativeTTL: 5 * time.Second,
-		WorkingDir:  "/var",
+		WorkingDir:  DefaultWorkingDir(),
 		Log:         Log{Level: slog.LevelInfo},
 		Gossip: Gossip{
 			Port:           10870,
@@ -59,21 +60,41 @@ func defaultNotification() Notification {
 
 func defaultWebhook() Webhook { return Webhook{Timeout: 30 * time.Second} }
 
-// DefaultSocket gives the path of the control socket where none is configured:
-// /run/murakumo/murakumo.sock for root, for everybody else
-// murakumo/murakumo.sock in $XDG_RUNTIME_DIR, or in a folder of the user's own
-// among the temporary files if that is not set.
-func DefaultSocket() string {
-	return defaultSocket(os.Geteuid(), os.Getenv("XDG_RUNTIME_DIR"), os.TempDir())
+// DefaultWorkingDir gives the folder where none is configured: /var, but for a
+// service that does not run as root and has a StateDirectory= from systemd, that.
+func DefaultWorkingDir() string {
+	return defaultWorkingDir(os.Geteuid(), os.Getenv("STATE_DIRECTORY"))
 }
 
-func defaultSocket(uid int, runtimeDir, tempDir string) string {
+func defaultWorkingDir(uid int, stateDir string) string {
+	if uid != 0 && oneFolder(stateDir) {
+		return stateDir
+	}
+	return "/var"
+}
+
+// DefaultSocket gives the path of the control socket where none is configured:
+// /run/murakumo/murakumo.sock for root. For everybody else it is murakumo.sock in
+// the RuntimeDirectory= of systemd if this is its service, in murakumo/ under
+// $XDG_RUNTIME_DIR, or in a folder of the user's own among the temporary files if
+// that is not set.
+func DefaultSocket() string {
+	return defaultSocket(os.Geteuid(), os.Getenv("RUNTIME_DIRECTORY"), os.Getenv("XDG_RUNTIME_DIR"), os.TempDir())
+}
+
+func defaultSocket(uid int, serviceDir, runtimeDir, tempDir string) string {
 	const name = "murakumo.sock"
 	switch {
 	case uid == 0:
 		return filepath.Join("/run/murakumo", name)
+	case oneFolder(serviceDir):
+		return filepath.Join(serviceDir, name)
 	case filepath.IsAbs(runtimeDir):
 		return filepath.Join(runtimeDir, "murakumo", name)
 	}
 	return filepath.Join(tempDir, "murakumo-"+strconv.Itoa(uid), name)
 }
+
+// oneFolder says whether a variable of systemd names one folder; it can name
+// several.
+func oneFolder(path string) bool { return filepath.IsAbs(path) && !strings.Contains(path, ":") }

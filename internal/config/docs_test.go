@@ -21,7 +21,7 @@ func docs(t *testing.T, path string) string {
 }
 
 // row is one line of a table of keys in docs/configuration.md.
-type row struct{ key, byDefault, limits string }
+type row struct{ key, byDefault, limits, meaning string }
 
 func tables(t *testing.T) []row {
 	t.Helper()
@@ -46,7 +46,7 @@ func tables(t *testing.T) []row {
 			if !ok {
 				t.Fatalf("a table of keys in section %q, which this test does not know", section)
 			}
-			rows = append(rows, row{prefix + key, cells[2], cells[3]})
+			rows = append(rows, row{prefix + key, cells[2], cells[3], cells[4]})
 		}
 	}
 	return rows

@@ -55,6 +55,9 @@ func (l *loader) initScript(root *node) (*node, error) {
 // initKey is the init-script's own row in the table of keys: what it says was
 // obeyed before the table is read.
 func (l *loader) initKey(v value, _ *Config) {
+	if l.describes(func() shape { return commandShape() }) {
+		return
+	}
 	if v.src.order == orderInit {
 		l.problem(v.place, v.key, "an init-script cannot set another one")
 	}

@@ -131,6 +131,9 @@ func (l *loader) logFormat(v value, c *Config) {
 
 // script reads the expression of a health check.
 func (l *loader) script(v value, into **expr.Script) {
+	if l.describes(func() shape { return scriptShape() }) {
+		return
+	}
 	text, ok := l.textOf(v, "an expression such as tcp_check 80")
 	if !ok {
 		return

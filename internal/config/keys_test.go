@@ -285,18 +285,25 @@ Host.TTL = 60
 	}
 }
 
-func TestDefaultSocket(t *testing.T) {
+func TestDefaultPlaces(t *testing.T) {
 	for _, c := range []struct {
-		uid           int
-		runtime, want string
+		uid              int
+		service, runtime string
+		socket, folder   string
 	}{
-		{0, "/run/user/0", "/run/murakumo/murakumo.sock"},
-		{7, "/run/user/7", "/run/user/7/murakumo/murakumo.sock"},
-		{7, "", "/tmp/murakumo-7/murakumo.sock"},
-		{7, "relative", "/tmp/murakumo-7/murakumo.sock"},
+		{0, "", "/run/user/0", "/run/murakumo/murakumo.sock", "/var"},
+		{0, "/run/m", "", "/run/murakumo/murakumo.sock", "/var"},
+		{7, "", "/run/user/7", "/run/user/7/murakumo/murakumo.sock", "/var"},
+		{7, "/run/m", "/run/user/7", "/run/m/murakumo.sock", "/run/m"},
+		{7, "/run/m:/run/n", "", "/tmp/murakumo-7/murakumo.sock", "/var"},
+		{7, "", "", "/tmp/murakumo-7/murakumo.sock", "/var"},
+		{7, "", "relative", "/tmp/murakumo-7/murakumo.sock", "/var"},
 	} {
-		if got := defaultSocket(c.uid, c.runtime, "/tmp"); got != c.want {
-			t.Errorf("uid %d, XDG_RUNTIME_DIR %q: got %s, want %s", c.uid, c.runtime, got, c.want)
+		if got := defaultSocket(c.uid, c.service, c.runtime, "/tmp"); got != c.socket {
+			t.Errorf("%+v: got the socket %s", c, got)
+		}
+		if got := defaultWorkingDir(c.uid, c.service); got != c.folder {
+			t.Errorf("%+v: got the folder %s", c, got)
 		}
 	}
 }

@@ -87,6 +87,8 @@ type loader struct {
 	Options
 	cfg *Config
 
+	// asked, if not nil, makes it describe keys in place of reading them.
+	asked *description
 	// partial says that an init-script was not run, so that what is missing
 	// may come from it.
 	partial bool

@@ -49,6 +49,9 @@ func (m MailTLS) String() string {
 const submissions = 465
 
 func (l *loader) notification(v value, c *Config) {
+	if l.describes(func() shape { return object(notificationKeys).requiringOne("host", "webhook") }) {
+		return
+	}
 	if v.kind != mapping {
 		l.wrong(v, "a mapping")
 		return
@@ -125,6 +128,9 @@ func (l *loader) mailHost(v value, n *Notification) {
 
 // password reads a secret: it is never shown, and may have blanks in it.
 func (l *loader) password(v value, n *Notification) {
+	if l.describes(func() shape { return textShape() }) {
+		return
+	}
 	if v.kind != scalar || strings.ContainsAny(v.text, "\r\n\x00") {
 		l.problem(v.place, v.key, "expected a text of one line")
 		return

@@ -108,6 +108,9 @@ func (l *loader) word1(v value, into *string, words ...string) {
 var listenerName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,63}$`)
 
 func (l *loader) proxies(v value, c *Config) {
+	if l.describes(func() shape { return named(object(proxyKeys).requiring("listen").requiringJustOne("to", "backends")) }) {
+		return
+	}
 	if v.kind != mapping {
 		l.wrong(v, "a mapping from a listener's name to what it does")
 		return
@@ -191,6 +194,12 @@ func (l *loader) proxyTo(v value, p *Proxy) {
 }
 
 func (l *loader) proxyBackends(v value, p *Proxy) {
+	if l.describes(func() shape {
+		entry := either(textShape(), object(proxyBackendKeys).requiring("address"))
+		return either(textShape(), shape{"type": "array", "items": entry, "minItems": 1, "maxItems": maxEntries})
+	}) {
+		return
+	}
 	add := func(at place, b ProxyBackend) {
 		if slices.ContainsFunc(p.Backends, func(o ProxyBackend) bool { return o.Host == b.Host && o.Port == b.Port }) {
 			l.problem(at, v.key, "%s:%d is given twice", b.Host, b.Port)

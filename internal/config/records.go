@@ -22,6 +22,9 @@ const hostForm = "ip[, hostname[, ttl]]"
 // host reads the node's own record: an entry, or a sequence of entries that
 // differ in their addresses only.
 func (l *loader) host(v value, c *Config) {
+	if l.describes(func() shape { return oneOrMore(patterned(`[0-9A-Fa-f.:]+\s*(,[^,]*){0,2}`)) }) {
+		return
+	}
 	entries := []*node{v.node}
 	if v.kind == sequence {
 		entries = v.items
@@ -157,6 +160,12 @@ func parseAlias(whole item, domain string, a *Alias, wrong func(item, error)) {
 
 // aliases reads one alias or a sequence of them.
 func (l *loader) aliases(v value, c *Config) {
+	if l.describes(func() shape {
+		entry := either(patterned(`[^,]+(,[^,]*){0,3}`), object(aliasKeys).requiring("name"))
+		return either(entry, shape{"type": "array", "items": entry})
+	}) {
+		return
+	}
 	if l.aliasKey != "" {
 		l.problem(v.place, v.key, "is the same key as %s: expected one of them", l.aliasKey)
 		return

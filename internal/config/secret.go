@@ -18,6 +18,9 @@ const maxSecret = 64 << 10
 // authKey reads a secret, the path of a file with one, or a sequence of both.
 // The message never has the value in it, a path excepted.
 func (l *loader) authKey(v value, c *Config) {
+	if l.describes(func() shape { return oneOrMore(filled()) }) {
+		return
+	}
 	const expected = "a text, a path that begins with /, or a sequence of them"
 	entries := []*node{v.node}
 	if v.kind == sequence {

@@ -90,6 +90,9 @@ func (l *loader) wrong(v value, expected string) {
 
 // textOf gives a scalar without blanks around it.
 func (l *loader) textOf(v value, expected string) (string, bool) {
+	if l.describes(func() shape { return textShape() }) {
+		return "", false
+	}
 	if v.kind != scalar {
 		l.wrong(v, expected)
 		return "", false
@@ -99,6 +102,9 @@ func (l *loader) textOf(v value, expected string) (string, bool) {
 
 // integer reads a whole number from lo to hi.
 func integer[T ~int | ~int64 | ~uint16 | ~uint32](l *loader, v value, lo, hi T, into *T) {
+	if l.describes(func() shape { return integerShape(int64(lo), int64(hi)) }) {
+		return
+	}
 	expected := fmt.Sprintf("a whole number %d…%d", lo, hi)
 	if int64(hi) == math.MaxInt32 && int64(lo) <= 1 {
 		expected = fmt.Sprintf("a whole number, %d or more", lo)
@@ -131,6 +137,9 @@ var seconds = regexp.MustCompile(`^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)$`)
 
 // duration reads seconds (5, 0.3) or a Go duration (250ms) from lo to hi.
 func (l *loader) duration(v value, lo, hi time.Duration, into *time.Duration) {
+	if l.describes(func() shape { return durationShape(lo, hi) }) {
+		return
+	}
 	expected := fmt.Sprintf("seconds or a duration such as 250ms, %s…%s", inSeconds(lo), inSeconds(hi))
 	text, ok := l.textOf(v, expected)
 	if !ok {
@@ -157,6 +166,9 @@ func inSeconds(d time.Duration) string {
 // boolean reads true and false, and the other words that the original's YAML
 // took for them.
 func (l *loader) boolean(v value, into *bool) {
+	if l.describes(func() shape { return booleanShape() }) {
+		return
+	}
 	const expected = "true or false"
 	text, ok := l.textOf(v, expected)
 	if !ok {
@@ -175,6 +187,9 @@ func (l *loader) boolean(v value, into *bool) {
 // choice reads one of some words, in any case. It gives the word's place in the
 // list, -1 after reporting that it is none of them.
 func (l *loader) choice(v value, words ...string) int {
+	if l.describes(func() shape { return choiceShape(words) }) {
+		return -1
+	}
 	expected := strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1]
 	text, ok := l.textOf(v, expected)
 	if !ok {
@@ -198,6 +213,9 @@ func (l *loader) list(v value, expected string) []item {
 // entries reads a list whose texts are divided at the octets that divide gives,
 // or a sequence of whole texts.
 func (l *loader) entries(v value, expected string, divide func(string) []int) []item {
+	if l.describes(func() shape { return listShape() }) {
+		return nil
+	}
 	var list []item
 	switch v.kind {
 	case scalar:
@@ -256,6 +274,9 @@ func commas(text string, brackets bool) []int {
 // path reads an absolute path. What the daemon's own directory is depends on
 // who starts it, so a relative one would lead anywhere.
 func (l *loader) path(v value, into *string) {
+	if l.describes(func() shape { return pathShape() }) {
+		return
+	}
 	const expected = "an absolute path"
 	text, ok := l.textOf(v, expected)
 	if !ok {

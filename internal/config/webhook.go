@@ -49,6 +49,9 @@ var webhookKeys = []key[Webhook]{
 // webhooks reads one or several URLs, or mappings with one and what goes with
 // it.
 func (l *loader) webhooks(v value, n *Notification) {
+	if l.describes(func() shape { return oneOrMore(either(filled(), object(webhookKeys).requiring("url"))) }) {
+		return
+	}
 	const expected = webhookForm + ", a mapping with url, or a sequence of them"
 	nodes := []*node{v.node}
 	if v.kind == sequence {
@@ -147,6 +150,9 @@ func plainAcrossNetwork(text string) bool {
 }
 
 func (l *loader) webhookSecret(v value, w *Webhook) {
+	if l.describes(func() shape { return filled() }) {
+		return
+	}
 	secret, file, ok := l.secretText(v.node, v.key, "a text, or a path that begins with /")
 	if !ok {
 		return
@@ -171,6 +177,9 @@ var ownHeaders = []string{
 }
 
 func (l *loader) webhookHeaders(v value, w *Webhook) {
+	if l.describes(func() shape { return named(textShape()) }) {
+		return
+	}
 	if v.kind != mapping {
 		l.wrong(v, "a mapping from header to text")
 		return
