@@ -47,6 +47,9 @@ func (l *loader) sources(v value, b *Balance) {
 }
 
 func (l *loader) balancing(v value, c *Config) {
+	if l.describes(func() shape { return named(orNothing(object(balancingKeys))) }) {
+		return
+	}
 	if v.kind != mapping {
 		l.wrong(v, "a mapping from destination to algorithm")
 		return
