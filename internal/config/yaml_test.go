@@ -96,6 +96,11 @@ func TestYAMLRoundTrip(t *testing.T) {
 		fieldsSet(reflect.ValueOf(*c), reflect.ValueOf(*defaults("")), "Config", seen)
 	}
 	try(inForce(t))
+	sample, err := Parse("sample", []byte(docs(t, "packaging/murakumo.yml")), testOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	try(sample)
 	for _, key := range slices.Sorted(maps.Keys(keyCases)) {
 		if key == "init-script" {
 			continue // not run here, so that nothing supplies what is missing
