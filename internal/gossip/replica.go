@@ -21,10 +21,16 @@ type replica struct {
 	log      logger
 
 	wants   wants
-	tooMany map[catalog.Owner]uint64 // owners with too many records, and the newest version refused
+	tooMany map[catalog.Owner]refused // owners with too many records
 	publish publisher
 	stepped time.Time // when our own set last stepped past another
 	steps   int       // how often that followed within a minute
+}
+
+// refused is a set with too many records.
+type refused struct {
+	version uint64 // the newest that was refused
+	max     int    // by this limit
 }
 
 // effects are what a message asks the shell to do.
@@ -56,7 +62,7 @@ func newReplica(self catalog.Owner, cat *catalog.Catalog, max func() int, p *pee
 	return &replica{
 		self: self, cat: cat, max: max, removals: r, peers: p, log: log,
 		wants:   make(wants),
-		tooMany: make(map[catalog.Owner]uint64),
+		tooMany: make(map[catalog.Owner]refused),
 		publish: publisher{self: self},
 	}
 }
@@ -126,7 +132,7 @@ func (r *replica) notice(h held, via catalog.Owner, now time.Time) {
 	if r.removals.removed(h.owner) || r.forgotten(h.owner, h.version) || !r.lacks(h) {
 		return
 	}
-	if version, ok := r.tooMany[h.owner]; ok && h.version <= version {
+	if no, ok := r.tooMany[h.owner]; ok && h.version <= no.version && r.max() <= no.max {
 		return
 	}
 	from := now
@@ -226,7 +232,7 @@ func (r *replica) unreadable(err error) {
 	}
 	r.log.often(slog.LevelWarn, "too many records "+limit.Owner.String(), "gossip: refused a set; what was held of it stays", "error", err)
 	if w := r.wants[limit.Owner]; w != nil {
-		r.tooMany[limit.Owner] = w.best.version
+		r.tooMany[limit.Owner] = refused{w.best.version, r.max()}
 		delete(r.wants, limit.Owner)
 	}
 }

@@ -168,10 +168,14 @@ func follow(value *time.Duration, now, next time.Duration) {
 // stays.
 func (c *Core) reloadRecords(now, next *config.Config) turn {
 	t := turn{host: next.Host, origin: now.Host.TTL != next.Host.TTL, limit: next.MaxRecords}
+	before := map[string]config.Alias{}
+	for _, a := range now.Aliases {
+		before[a.Name] = a
+	}
 	named := map[string]bool{}
 	for _, a := range next.Aliases {
 		named[a.Name] = true
-		if !slices.Contains(now.Aliases, a) {
+		if was, there := before[a.Name]; !there || a != was {
 			t.put = append(t.put, a)
 		}
 	}
