@@ -26,7 +26,7 @@
 // through one buffer of the loop, which costs two system calls a message; when
 // a sender fills the buffer again and again its bytes go by splice(2), by a pipe
 // that is held only as long as bytes are in it. So an idle connection is two
-// descriptors and some two hundred octets. See docs/decisions/0003-proxy-event-loop.md for
+// descriptors and some two hundred octets. See docs/decisions/0004-proxy-event-loop.md for
 // what was measured.
 //
 // Elsewhere goroutines and the net package do the same job (portable.go). Both
