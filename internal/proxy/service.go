@@ -224,7 +224,7 @@ func Tier(name *catalog.Name, port uint16) (targets []Target) {
 		return nil
 	}
 	for _, tier := range []catalog.Priority{catalog.Master, catalog.Secondary, catalog.Backup, catalog.Origin} {
-		for _, e := range name.Entries {
+		for _, e := range name.Answers() {
 			if e.Active && e.Priority == tier {
 				targets = append(targets, Target{Addr: netip.AddrPortFrom(e.Addr, port), Weight: max(1, int(e.Weight))})
 			}
