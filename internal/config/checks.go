@@ -120,11 +120,12 @@ func (l *loader) finish(whole place) {
 		}
 	}
 	l.checkNames(c)
+	l.checkStatic(c)
 	l.checkChecks(c)
 	l.checkPorts(c)
 	l.checkResolvers(c)
 
-	if records := len(c.Host.Addrs) * (1 + len(c.Aliases)); records > c.MaxRecords {
+	if records := len(c.Host.Addrs)*(1+len(c.Aliases)) + c.staticRecords(); records > c.MaxRecords {
 		l.problem(l.at("max-records", whole), "max-records", "this node alone has %d records, more than the %d that others would accept",
 			records, c.MaxRecords)
 	}
@@ -170,7 +171,7 @@ func (l *loader) checkNames(c *Config) {
 	}
 }
 
-// checkChecks finds checks of names that are no aliases.
+// checkChecks finds checks of names that this node does not have.
 func (l *loader) checkChecks(c *Config) {
 	if l.partial && l.aliasKey == "" {
 		return // the init-script may supply them
@@ -184,13 +185,24 @@ func (l *loader) checkChecks(c *Config) {
 		aliases = append(aliases, a.Name)
 		known[a.Name] = true
 	}
+	static := map[string]bool{}
+	for _, name := range l.staticNames {
+		static[name] = true
+	}
 	for _, p := range l.checkAt {
+		duty := strings.HasPrefix(p.path, "activity-check.")
 		switch {
 		case l.full():
 			return
-		case known[p.name]:
+		case known[p.name], static[p.name] && !duty:
 		case p.name == c.Host.Name:
 			l.problem(p.place, p.path, "is the host's own name: only aliases have checks")
+		case static[p.name]:
+			l.problem(p.place, p.path, "is a static name, for which nobody has a duty")
+		case len(c.Static.Files) > 0 && !duty:
+			l.warning(p.place, p.path, "no alias and no static name of this node is called so yet%s", meant(p.name, append(aliases, l.staticNames...)))
+		case len(static) > 0 && !duty:
+			l.problem(p.place, p.path, "no alias and no static name of this node is called so%s", meant(p.name, append(aliases, l.staticNames...)))
 		default:
 			l.problem(p.place, p.path, "no alias of this node has this name%s", meant(p.name, aliases))
 		}

@@ -30,6 +30,7 @@ type Config struct {
 	InitialNodes   []string // host, host:port or [v6]:port, as written
 	Host           Host
 	Aliases        []Alias
+	Static         Static
 	MaxRecords     int
 	Resolvers      []netip.AddrPort
 	Socket         string

@@ -22,6 +22,7 @@ func defaults(path string) *Config {
 		Bind:        []netip.Addr{netip.IPv4Unspecified()},
 		Port:        53,
 		MaxRecords:  10000,
+		Static:      Static{TTL: defaultTTL},
 		Socket:      DefaultSocket(),
 		MaxIPNum:    8,
 		NegativeTTL: 5 * time.Second,

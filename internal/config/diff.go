@@ -25,6 +25,7 @@ var settings = map[string]When{
 	"KeyFiles":              Running,
 	"InitialNodes":          Running,
 	"Aliases":               Running,
+	"Static":                Running,
 	"MaxRecords":            Running,
 	"Resolvers":             Running,
 	"MaxIPNum":              Running,

@@ -9,6 +9,8 @@ import (
 	"unicode"
 
 	"github.com/rogpeppe/go-internal/txtar"
+
+	"murakumo/internal/catalog"
 )
 
 // FuzzParse: whatever the text, there is a configuration that is whole, or
@@ -72,6 +74,14 @@ func whole(t *testing.T, c *Config) {
 		}
 		names[a.Name] = true
 	}
+	for _, h := range c.Static.Hosts {
+		for _, name := range h.Names {
+			r := catalog.Record{Name: name, Addr: h.Addr, TTL: c.Static.TTL, Priority: catalog.Master, Weight: 100}
+			if err := r.Check(); err != nil || names[name] {
+				t.Errorf("static %+v: %v", h, err)
+			}
+		}
+	}
 	for _, h := range c.HealthChecks {
 		kinds := 0
 		for _, there := range []bool{h.Script != nil, h.Command != nil, h.TTL > 0} {
@@ -80,7 +90,7 @@ func whole(t *testing.T, c *Config) {
 			}
 		}
 		if kinds != 1 || h.TTL > 0 && h.Rule.Timeout != h.TTL || h.Rule.Rise < 1 || h.Rule.Fall < 1 || h.Rule.Interval <= 0 || h.Rule.Timeout <= 0 ||
-			!names[h.Name] && !partial {
+			!names[h.Name] && !partial && !c.hasName(h.Name) {
 			t.Errorf("health check %+v", h)
 		}
 	}

@@ -22,6 +22,8 @@ var topKeys = []key[Config]{
 	{"host", (*loader).host},
 	{"alias", (*loader).aliases},
 	{"aliases", (*loader).aliases},
+	{"static", (*loader).static},
+	{"static-ttl", func(l *loader, v value, c *Config) { integer(l, v, 0, catalog.MaxTTL, &c.Static.TTL) }},
 	{"max-records", func(l *loader, v value, c *Config) { integer(l, v, 1, 1_000_000, &c.MaxRecords) }},
 	{"resolver", (*loader).resolver},
 	{"socket", (*loader).socket},

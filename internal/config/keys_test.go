@@ -21,6 +21,8 @@ var keyCases = map[string]struct {
 	"host":                   {"10.0.0.2, web-02, 5", `Host.TTL = 5`, "10.0.0.2, web, 2147483648", "0…2147483647", "{a: b}"},
 	"alias":                  {"db,0,backup,65535", "Aliases[0].Weight = 65535", "db,60,master,65536", "1…65535", "[[db]]"},
 	"aliases":                {"[db]", `Aliases[0].Name = "db"`, "[-db]", "hyphen", "[[db]]"},
+	"static":                 {"['10.0.9.9 RDS rds-reader', /etc/murakumo.hosts]", "Static.Hosts[0].Names[1] = \"rds-reader\"\nStatic.Files[0] = \"/etc/murakumo.hosts\"", "0.0.0.0 rds", "which is no address of a host", "{a: b}"},
+	"static-ttl":             {"0", "Static.TTL = 0", "2147483648", "0 or more", "1h"},
 	"max-records":            {"5", "MaxRecords = 5", "0", "1…1000000", "many"},
 	"resolver":               {"10.0.0.2, [2001:db8::1]:5353", "Resolvers[1] = [2001:db8::1]:5353", "10.0.0.2:0", "expected an IP address", "dns.example"},
 	"socket":                 {"/tmp/m.sock", `Socket = "/tmp/m.sock"`, "/" + strings.Repeat("x", 107), "at most 107 octets", "murakumo.sock"},

@@ -102,7 +102,11 @@ type loader struct {
 	// Config.Aliases, resolverAt beside Config.Resolvers.
 	aliasAt    []value
 	resolverAt []item
-	checkAt    []checkPlace
+	staticAt   []item // beside Config.Static.Hosts
+	hostsAt    []item // beside Config.Static.Files
+	// staticNames are those of the lines, and of the files as they are now.
+	staticNames []string
+	checkAt     []checkPlace
 	// aliasKey is the key that the aliases came from, alias or aliases.
 	aliasKey string
 }

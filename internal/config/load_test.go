@@ -157,7 +157,7 @@ func TestNearest(t *testing.T) {
 	words := names(topKeys)
 	for text, want := range map[string]string{
 		"prot": "port", "addres": "address", "initial_nodes": "initial-nodes", "Health-Check": "health-check", "max-ip-nums": "max-ip-num",
-		"gossip-prot": "gossip-port", ":host": "host", "alais": "alias", "x": "", "": "", "static": "", "proxy": "proxy",
+		"gossip-prot": "gossip-port", ":host": "host", "alais": "alias", "x": "", "": "", "static": "static", "proxy": "proxy",
 		"something-else-entirely": "", "notifications": "notification", "log-levle": "log-level", "hook": "",
 	} {
 		if got := nearest(text, words); got != want {

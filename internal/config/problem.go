@@ -70,6 +70,7 @@ const (
 	orderFile = iota
 	orderInit
 	orderFlags
+	orderHosts
 )
 
 // unlined gives a source without lines.

@@ -39,6 +39,9 @@ var programs = fstest.MapFS{
 	"usr/sbin/loose":            {Mode: 0o777},
 	"etc/murakumo-init.rb":      {Mode: 0o755, Data: []byte("#!/usr/bin/ruby\nip = Murakumo::Util.self_ip_address\n@options['host'] = ip\n")},
 	"etc/plain-init.rb":         {Mode: 0o644, Data: []byte("puts 1\n")},
+	"etc/murakumo.hosts":        {Mode: 0o644, Data: []byte("# things\n10.0.9.10 printer\n")},
+	"etc/bad.hosts":             {Mode: 0o644, Data: []byte(badHosts)},
+	"etc/huge.hosts":            {Mode: 0o644, Data: []byte(strings.Repeat("10.0.0.1 a\n", MaxSize/11+1))},
 	"etc/murakumo.key":          {Mode: 0o600, Data: []byte("a secret in a file, long enough\n")},
 	"etc/murakumo-webhook.key":  {Mode: 0o600, Data: []byte("a secret for webhooks, long enough\n")},
 	"etc/short.key":             {Mode: 0o600, Data: []byte("short\n")},
@@ -48,6 +51,21 @@ var programs = fstest.MapFS{
 	"etc/long.key":              {Mode: 0o600, Data: []byte(strings.Repeat("x", maxSecret+1))},
 	"var/log/murakumo/.folder/": {Mode: 0o755 | fs.ModeDir},
 }
+
+// badHosts is what a hosts file can be like.
+const badHosts = `127.0.0.1	localhost
+::1     ip6-localhost ip6-loopback
+10.0.9.20 nas   NAS.example.com	nas-2 # the box in the cellar
+10.0.9.21
+10.0.9.300 no-address
+fe80::1%eth0 zone
+ff02::1 ip6-allnodes
+255.255.255.255 broadcasthost
+10.0.9.22 fine -not-fine under_score a..b
+
+  # nothing
+::ffff:10.0.9.23 mapped
+`
 
 // caPEM is the certificate of a CA whose key is gone.
 const caPEM = `-----BEGIN CERTIFICATE-----

@@ -82,6 +82,8 @@ var topForms = map[string]form[Config]{
 			return aliasNode(&a)
 		}))
 	},
+	"static":       staticNode,
+	"static-ttl":   func(c *Config) *node { return number(c.Static.TTL) },
 	"max-records":  func(c *Config) *node { return number(c.MaxRecords) },
 	"resolver":     func(c *Config) *node { return some(listOf(c.Resolvers, textOf)) },
 	"socket":       func(c *Config) *node { return text(c.Socket) },
@@ -115,7 +117,7 @@ var topForms = map[string]form[Config]{
 	"health-check": func(c *Config) *node {
 		m := &node{kind: mapping}
 		for _, h := range c.HealthChecks {
-			if c.hasAlias(h.Name) {
+			if c.hasName(h.Name) {
 				m.fields = append(m.fields, field{text(c.whole(h.Name)), write(healthKeys, healthForms, &h)})
 			}
 		}

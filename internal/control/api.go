@@ -65,6 +65,8 @@ type Record struct {
 	// transition that led there, rising per alias of one owner.
 	Duty       string `json:"duty"`
 	Transition uint64 `json:"transition"`
+	// Static says that it is the name of something that runs no daemon.
+	Static bool `json:"static,omitempty"`
 }
 
 // Member is one daemon of the cluster as the asked node sees it.

@@ -59,7 +59,7 @@ func recordOf(self, owner catalog.Owner, r catalog.Record) Record {
 		Owner: owner, Own: owner == self,
 		Address: r.Addr, Name: r.Name, TTL: r.TTL,
 		Priority: strings.ToLower(r.Priority.String()), Weight: r.Weight,
-		Activity: activity, Duty: r.Duty.String(), Transition: r.Transition,
+		Activity: activity, Duty: r.Duty.String(), Transition: r.Transition, Static: r.Static,
 	}
 }
 

@@ -3,6 +3,7 @@ package failover
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -62,7 +63,7 @@ func health(t *testing.T, p *prober, f func(t *testing.T, d *HealthDriver, r *re
 		p.since = time.Now()
 		r := new(recorder)
 		d := NewHealthDriver(HealthDriver{
-			Name: "web", Addr: self, Rule: HealthRule{Interval: 10 * time.Second, Timeout: 5 * time.Second, Rise: 2, Fall: 2},
+			Name: "web", Addr: func() netip.Addr { return self }, Rule: HealthRule{Interval: 10 * time.Second, Timeout: 5 * time.Second, Rise: 2, Fall: 2},
 			Probe: p.probe, Publish: func(Health) {}, Shell: r.shell(),
 		})
 		ctx, cancel := context.WithCancel(t.Context())
@@ -161,7 +162,7 @@ func TestHealthResumes(t *testing.T) {
 		p.spoil()
 		published := make(chan Health, 9)
 		d := NewHealthDriver(HealthDriver{
-			Name: "web", Addr: self, Rule: HealthRule{Interval: time.Second, Timeout: time.Second, Rise: 2, Fall: 2},
+			Name: "web", Addr: func() netip.Addr { return self }, Rule: HealthRule{Interval: time.Second, Timeout: time.Second, Rise: 2, Fall: 2},
 			Probe: p.probe, Number: 6, Resume: Healthy, Publish: func(h Health) { published <- h }, Shell: r.shell(),
 		})
 		ctx, cancel := context.WithCancel(t.Context())

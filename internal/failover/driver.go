@@ -23,7 +23,9 @@ var ErrStopped = errors.New("the check has stopped")
 // HealthDriver probes one alias and publishes the verdict.
 type HealthDriver struct {
 	Name string
-	Addr netip.Addr // the address told to hooks and in notices
+	// Addr gives the address that is told to hooks and in notices. It must not
+	// block.
+	Addr func() netip.Addr
 	Rule HealthRule
 	// Probe answers nil for good. It should honour its context; one that does
 	// not counts as bad at the timeout, and no second one is started beside it.
@@ -111,7 +113,7 @@ func (d *HealthDriver) Run(ctx context.Context) error {
 	state := HealthState{Health: rule.Init, Number: d.Number}
 	if d.Resume != HealthUnknown {
 		state.Health = d.Resume
-		d.Log.Info(fmt.Sprintf("health resumed: %s: %s", d.Name, state.Health), "address", d.Addr)
+		d.Log.Info(fmt.Sprintf("health resumed: %s: %s", d.Name, state.Health), "address", d.Addr())
 	}
 	if state.Health != HealthUnknown {
 		d.Publish(state.Health)
@@ -197,13 +199,13 @@ func (d *HealthDriver) Run(ctx context.Context) error {
 }
 
 func (d *HealthDriver) carryOut(e Effect, h Health, cause error) {
-	e.Name, e.Addr = d.Name, d.Addr
+	e.Name, e.Addr = d.Name, d.Addr()
 	d.Publish(h)
 	what := "health condition changed"
 	if e.Initial {
 		what = "initial health"
 	}
-	attrs := []any{"address", d.Addr}
+	attrs := []any{"address", e.Addr}
 	if !e.Initial {
 		attrs = append(attrs, "why", e.Why, "transition", e.Number)
 	}

@@ -105,7 +105,7 @@ func TestHealthDriver(t *testing.T) {
 		var published []Health
 		broken := false
 		d := NewHealthDriver(HealthDriver{
-			Name: "web", Addr: self, Rule: HealthRule{Interval: 5 * time.Second, Timeout: time.Second, Rise: 2, Fall: 2},
+			Name: "web", Addr: func() netip.Addr { return self }, Rule: HealthRule{Interval: 5 * time.Second, Timeout: time.Second, Rise: 2, Fall: 2},
 			Probe: func(context.Context) error {
 				mu.Lock()
 				defer mu.Unlock()
@@ -160,7 +160,7 @@ func TestProbeThatIgnoresItsContext(t *testing.T) {
 		var started atomic.Int32
 		stuck := make(chan struct{})
 		d := NewHealthDriver(HealthDriver{
-			Name: "web", Addr: self, Rule: HealthRule{Interval: 2 * time.Second, Timeout: time.Second, Rise: 1, Fall: 2, Init: Healthy},
+			Name: "web", Addr: func() netip.Addr { return self }, Rule: HealthRule{Interval: 2 * time.Second, Timeout: time.Second, Rise: 1, Fall: 2, Init: Healthy},
 			Probe: func(context.Context) error {
 				if started.Add(1) == 1 {
 					<-stuck

@@ -79,7 +79,8 @@ func (c *checks) addHealth(cfg config.HealthCheck, resume failover.Health) {
 	h := new(healthCheck)
 	h.cfg.Store(&cfg)
 	h.driver = failover.NewHealthDriver(failover.HealthDriver{
-		Name: cfg.Name, Addr: c.self, Rule: cfg.Rule, Probe: c.probe(cfg),
+		Name: cfg.Name, Rule: cfg.Rule, Probe: c.probe(cfg),
+		Addr:   func() netip.Addr { return c.records.address(cfg.Name, c.self) },
 		Number: c.state.health(cfg.Name), Resume: resume,
 		Publish: func(v failover.Health) { c.records.setHealth(cfg.Name, v) },
 		Shell: failover.Shell{Log: c.log, Act: func(t failover.Transition) {

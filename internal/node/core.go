@@ -50,6 +50,7 @@ type Core struct {
 	state   *state
 	cat     *catalog.Catalog
 	records *records
+	statics *statics
 	gossip  *gossip.Gossip
 	hooks   *action.Hooks
 	notices *action.Notices
@@ -73,6 +74,7 @@ type Core struct {
 	changing  sync.Mutex // held while aliases and checks come and go; guards what follows
 	running   bool
 	leaving   sync.WaitGroup // the aliases that a reload took out
+	departs   map[string]int // likewise, by name, how often
 	departing context.Context
 }
 
@@ -80,13 +82,14 @@ type Core struct {
 // node's own records are in its table.
 func NewCore(cfg *config.Config, env Env) (*Core, error) {
 	self := cfg.Host.Addrs[0]
-	c := &Core{log: env.Log, output: env.Output, removed: make(chan struct{}, 1), noted: make(chan struct{}, 1)}
+	c := &Core{log: env.Log, output: env.Output, removed: make(chan struct{}, 1), noted: make(chan struct{}, 1), departs: map[string]int{}}
 	c.cfg.Store(cfg)
 	c.state = openState(filepath.Join(cfg.WorkingDir, "lib", "murakumo"), self, c.log)
 	kept := c.state.takeKept(cfg.Gossip.NodeLifetime)
 	c.cat = catalog.New(catalog.Options{Self: self, Version: c.state.version(), Reserve: c.state.reserve})
-	c.records = newRecords(c.cat)
-	if err := c.records.turn(firstTurn(cfg, c.state, kept)); err != nil {
+	c.records = newRecords(c.cat, c.log)
+	c.statics = newStatics(cfg, c.log, c.records)
+	if err := c.records.turn(firstTurn(cfg, c.statics.told(), c.state, kept)); err != nil {
 		return nil, fmt.Errorf("this node's own records: %w", err)
 	}
 
@@ -134,7 +137,7 @@ func NewCore(cfg *config.Config, env Env) (*Core, error) {
 	for _, a := range cfg.ActivityChecks {
 		c.checks.addDuty(a, kept.duty(a.Name))
 	}
-	c.parts = []part{c.reloadLog, c.reloadNotices, c.reloadGossip}
+	c.parts = []part{c.reloadLog, c.reloadNotices, c.reloadGossip, c.statics.reload}
 	return c, nil
 }
 
@@ -171,6 +174,7 @@ func (c *Core) Run(ctx context.Context, serve func(context.Context) error) error
 	all.Go(func() error { return action.ReapOrphans(serving) })
 	all.Go(func() error { return c.notices.Run(acting) })
 	all.Go(func() error { return c.write(serving) })
+	all.Go(func() error { return c.statics.follow(serving) })
 	all.Go(func() error { return c.onStart(acting) })
 	c.checks.begin(probing, deciding)
 	c.open(deciding)

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"sync"
 
@@ -18,6 +19,7 @@ import (
 // the verdict belongs to the check.
 type records struct {
 	cat *catalog.Catalog
+	log *slog.Logger
 
 	mu      sync.Mutex // guards what follows, and orders it with the catalog's updates
 	host    config.Host
@@ -25,6 +27,13 @@ type records struct {
 	checked map[string]checked
 	closing bool
 	settled chan struct{} // closed, and replaced, when a hook has ended
+
+	// told is what is said of things that run no daemon, telling what of it is
+	// published. leftOut and noRoom are what the log knows of the rest.
+	told    *told
+	telling map[catalog.Key]bool
+	leftOut map[string]bool
+	noRoom  int
 }
 
 // checked is what the checks of one name settled on. The zero value has none.
@@ -51,8 +60,8 @@ func (c checked) fresh(duty catalog.Duty, m failover.Memory) checked {
 	return c
 }
 
-func newRecords(cat *catalog.Catalog) *records {
-	return &records{cat: cat, checked: map[string]checked{}, settled: make(chan struct{})}
+func newRecords(cat *catalog.Catalog, log *slog.Logger) *records {
+	return &records{cat: cat, log: log, checked: map[string]checked{}, settled: make(chan struct{}), told: new(told)}
 }
 
 // turn is what becomes of the records with another configuration.
@@ -60,6 +69,7 @@ type turn struct {
 	host   config.Host
 	origin bool // the host's own records are to be published anew
 	limit  int
+	told   *told
 	put    []config.Alias // added or changed
 	leave  []string       // Inactive from now on, to be taken out
 	// checked changes what is known of the checks of a name.
@@ -80,8 +90,8 @@ func (t *turn) check(name string, f func(checked) checked) {
 }
 
 // firstTurn is that of a start: kept is what the run before left.
-func firstTurn(cfg *config.Config, s *state, kept *kept) turn {
-	t := turn{host: cfg.Host, origin: true, limit: cfg.MaxRecords, put: cfg.Aliases}
+func firstTurn(cfg *config.Config, told *told, s *state, kept *kept) turn {
+	t := turn{host: cfg.Host, origin: true, limit: cfg.MaxRecords, told: told, put: cfg.Aliases}
 	for _, h := range cfg.HealthChecks {
 		t.check(h.Name, func(c checked) checked {
 			c.hasHealth, c.health = true, h.Rule.Init
@@ -99,6 +109,8 @@ func firstTurn(cfg *config.Config, s *state, kept *kept) turn {
 
 // turn makes all of it visible at once, or nothing when it cannot be published.
 func (r *records) turn(t turn) error {
+	var said saying
+	defer r.say(&said)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	next := maps.Clone(r.checked)
@@ -123,7 +135,7 @@ func (r *records) turn(t turn) error {
 	if err := r.fits(recs, t.limit); err != nil {
 		return err
 	}
-	r.host, r.limit, r.checked = t.host, t.limit, next
+	r.host, r.limit, r.checked, r.told = t.host, t.limit, next, t.told
 	r.cat.Update(func(own *catalog.Edit) {
 		for _, rec := range recs {
 			_ = own.Put(rec) // it fits
@@ -134,6 +146,7 @@ func (r *records) turn(t turn) error {
 		for _, name := range t.leave {
 			r.refresh(own, name)
 		}
+		said = r.retell(own)
 	})
 	return nil
 }
@@ -164,6 +177,13 @@ func (r *records) of(host config.Host, a config.Alias, c checked) []catalog.Reco
 
 // with puts into a record what its checks settled on. Callers hold mu.
 func (r *records) with(rec catalog.Record, c checked) catalog.Record {
+	if rec.Static {
+		// Nobody hands it over, so it is neither withdrawn nor resigned: what is
+		// not said by a check says nothing against what others tell of it.
+		rec.Active = !c.hasHealth || c.health == failover.Healthy
+		rec.Checked = c.hasHealth && c.health != failover.HealthUnknown
+		return rec
+	}
 	rec.Active = c.active() && !r.closing
 	// The record can be ahead of us: a peer told the number of a run whose
 	// state was lost. No hook of that run is left to end.
@@ -193,11 +213,12 @@ func (r *records) fits(recs []catalog.Record, limit int) error {
 		if err := rec.Check(); err != nil {
 			return control.Errorf(control.Invalid, "%w", err)
 		}
-		if _, there := own.Get(rec.Key()); !there {
+		if was, there := own.Get(rec.Key()); !there || was.Static {
 			added++
 		}
 	}
-	if n := own.Len() + added; n > limit && (added > 0 || limit < r.limit) {
+	// Static names give way to those of this node.
+	if n := own.Len() - len(r.telling) + added; n > limit && (added > 0 || limit < r.limit) {
 		return control.Errorf(control.Conflict, "this node would have %d records; its peers take max-records: %d", n, limit)
 	}
 	return nil
@@ -206,10 +227,15 @@ func (r *records) fits(recs []catalog.Record, limit int) error {
 // add adds or changes aliases by the operator's hand, or the TTL of the host's
 // own name, all or none, and gives their records as they are now.
 func (r *records) add(aliases []config.Alias) ([]catalog.Record, error) {
+	var said saying
+	defer r.say(&said)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var recs []catalog.Record
 	for _, a := range aliases {
+		if err := r.notStatic(a.Name); err != nil {
+			return nil, err
+		}
 		if a.Name == r.host.Name {
 			recs = append(recs, origins(r.host, a.TTL)...)
 			continue
@@ -231,6 +257,7 @@ func (r *records) add(aliases []config.Alias) ([]catalog.Record, error) {
 		for _, rec := range recs {
 			_ = own.Put(rec) // it fits
 		}
+		said = r.retell(own)
 	})
 	return recs, nil
 }
@@ -241,6 +268,9 @@ func (r *records) check(name string) error {
 	defer r.mu.Unlock()
 	if name == r.host.Name {
 		return control.Errorf(control.Conflict, "original host name cannot be deleted")
+	}
+	if err := r.notStatic(name); err != nil {
+		return err
 	}
 	if !r.has(name) {
 		return control.Errorf(control.NotFound, "no alias %s on this node", name)
@@ -272,6 +302,8 @@ func (r *records) withdraw(name string) {
 // remove takes an alias out of the table that was withdrawn. It is false when it
 // was added again since, and so stays.
 func (r *records) remove(name string) bool {
+	var said saying
+	defer r.say(&said)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := r.checked[name]
@@ -282,10 +314,16 @@ func (r *records) remove(name string) bool {
 		for _, rec := range own.ByName(name) {
 			own.Delete(rec.Key())
 		}
+		c.leaving = false
+		r.checked[name] = c
+		said = r.retell(own) // it may be that of something else from now on
 	})
-	c.leaving = false
-	r.checked[name] = c
 	return true
+}
+
+// forgetDuty drops what was known of the activity check of a name.
+func (r *records) forgetDuty(name string) {
+	r.change(name, func(c *checked) { *c = checked{hasHealth: c.hasHealth, health: c.health} })
 }
 
 // forget drops what was known of the checks of a name that has none any more.
@@ -354,7 +392,7 @@ func (r *records) resign() {
 	r.closing = true
 	r.cat.Update(func(own *catalog.Edit) {
 		for rec := range own.Records() {
-			if rec.Priority != catalog.Origin {
+			if rec.Priority != catalog.Origin && !rec.Static {
 				rec.Active = false
 				_ = own.Put(rec) // it was fit to be published before
 			}

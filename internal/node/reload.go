@@ -95,7 +95,7 @@ func (c *Core) take(file *config.Config) error {
 		commit()
 	}
 	c.cfg.Store(next)
-	c.reloadChecks(next)
+	c.reloadChecks(next, t)
 	for _, name := range t.leave {
 		c.depart(name)
 	}
@@ -167,7 +167,7 @@ func follow(value *time.Duration, now, next time.Duration) {
 // file has it where the file has changed; where it has not, what was done by hand
 // stays.
 func (c *Core) reloadRecords(now, next *config.Config) turn {
-	t := turn{host: next.Host, origin: now.Host.TTL != next.Host.TTL, limit: next.MaxRecords}
+	t := turn{host: next.Host, origin: now.Host.TTL != next.Host.TTL, limit: next.MaxRecords, told: c.statics.told()}
 	before := map[string]config.Alias{}
 	for _, a := range now.Aliases {
 		before[a.Name] = a
@@ -200,7 +200,7 @@ func (c *Core) reloadRecords(now, next *config.Config) turn {
 		t.check(h.Name, func(k checked) checked { k.hasHealth, k.health = true, begin; return k })
 	}
 	for name := range c.checks.allHealth() {
-		if !wanted[name] && named[name] {
+		if !wanted[name] && c.stays(name, t) {
 			t.check(name, func(k checked) checked { k.hasHealth = false; return k })
 		}
 	}
@@ -225,9 +225,15 @@ func (c *Core) reloadRecords(now, next *config.Config) turn {
 	return t
 }
 
+// stays says whether a name with a check is none of an alias that leaves now or
+// has not left yet: a check sees its alias off, and ends with it.
+func (c *Core) stays(name string, t turn) bool {
+	return !slices.Contains(t.leave, name) && c.departs[name] == 0
+}
+
 // reloadChecks brings the checks to what the configuration has. Those of aliases
 // that leave stay until they have left.
-func (c *Core) reloadChecks(next *config.Config) {
+func (c *Core) reloadChecks(next *config.Config, t turn) {
 	named := map[string]bool{}
 	for _, a := range next.Aliases {
 		named[a.Name] = true
@@ -242,7 +248,7 @@ func (c *Core) reloadChecks(next *config.Config) {
 		}
 	}
 	for name := range c.checks.allHealth() {
-		if !wanted[name] && named[name] {
+		if !wanted[name] && c.stays(name, t) {
 			c.endHealth(name)
 		}
 	}
@@ -280,19 +286,26 @@ func (c *Core) close() {
 // holds changing.
 func (c *Core) depart(name string) {
 	ctx := c.departing
+	c.departs[name]++
 	c.leaving.Go(func() {
-		if err := c.letGo(ctx, name); err != nil {
-			return // the daemon stops, and lets everything go
-		}
+		err := c.letGo(ctx, name)
 		c.changing.Lock()
 		defer c.changing.Unlock()
+		c.departs[name]--
+		if err != nil {
+			return // the daemon stops, and lets everything go
+		}
 		if !c.running || slices.ContainsFunc(c.config().Aliases, func(a config.Alias) bool { return a.Name == name }) {
 			return // a later reload has it again
 		}
 		gone := c.records.remove(name)
-		c.endHealth(name)
 		c.checks.endDuty(name)
-		c.records.forget(name)
+		if slices.ContainsFunc(c.config().HealthChecks, func(h config.HealthCheck) bool { return h.Name == name }) {
+			c.records.forgetDuty(name) // it is a static name now, and checked as such
+		} else {
+			c.endHealth(name)
+			c.records.forget(name)
+		}
 		if gone {
 			c.log.Info("alias taken out: " + name)
 		} else {

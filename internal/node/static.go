@@ -1,0 +1,253 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"murakumo/internal/catalog"
+	"murakumo/internal/config"
+)
+
+// lookEvery is how often hosts files are looked at. One stat(2) of each a second
+// costs nothing that could be measured, and unlike inotify it sees changes on
+// every file system, behind every link and over every rename.
+const lookEvery = time.Second
+
+// statics follows the hosts files that the configuration names, and tells the
+// records what they and its lines say of things that run no daemon.
+type statics struct {
+	log     *slog.Logger
+	records *records
+	// other has one slot: the files are others now.
+	other chan struct{}
+
+	mu    sync.Mutex // guards what follows, and orders it with what is published
+	cfg   *config.Config
+	files []hostsFile
+}
+
+// hostsFile is one file and what was last taken of it.
+type hostsFile struct {
+	path string
+	// seen is the file as it was at the last look, read as it was when it was
+	// read; nil when it was not there.
+	seen, read os.FileInfo
+	entries    []config.HostsEntry
+	// told is the reason why it could not be read, once that is in the log.
+	told string
+}
+
+// told is what is said of things that run no daemon.
+type told struct {
+	ttl   uint32
+	names []staticName // those before others count more where there is no room
+}
+
+// staticName is one name and where it stands.
+type staticName struct {
+	catalog.Key
+	from string
+}
+
+// newStatics reads the files for the first time, without a word about what is
+// wrong with them: who read the configuration has told.
+func newStatics(cfg *config.Config, log *slog.Logger, records *records) *statics {
+	s := &statics{log: log, records: records, other: make(chan struct{}, 1)}
+	s.use(cfg)
+	return s
+}
+
+// use takes another configuration. Callers hold mu.
+func (s *statics) use(cfg *config.Config) {
+	var files []hostsFile
+	for _, path := range cfg.Static.Files {
+		f := hostsFile{path: path}
+		for _, was := range s.files {
+			if was.path == path {
+				f = was
+			}
+		}
+		// A domain is read into the names, too.
+		if info, err := os.Stat(path); err == nil && (s.cfg == nil || s.cfg.Domain != cfg.Domain || !sameFile(info, f.read)) {
+			f.take(cfg, nil)
+		} else if err != nil {
+			f.told = err.Error()
+		}
+		files = append(files, f)
+	}
+	s.cfg, s.files = cfg, files
+}
+
+// sameFile says whether a file is as it was. Who keeps both the size and the time
+// of a file while writing to it does not want to be noticed.
+func sameFile(a, b os.FileInfo) bool {
+	return a != nil && b != nil && os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
+}
+
+// told gives what the lines and the files say. Callers hold mu.
+func (s *statics) told() *told {
+	t := &told{ttl: s.cfg.Static.TTL}
+	add := func(h config.StaticHost, from string) {
+		for _, name := range h.Names {
+			t.names = append(t.names, staticName{catalog.Key{Name: name, Addr: h.Addr}, from})
+		}
+	}
+	for _, h := range s.cfg.Static.Hosts {
+		add(h, "static")
+	}
+	for _, f := range s.files {
+		for _, e := range f.entries {
+			add(e.StaticHost, fmt.Sprintf("%s:%d", f.path, e.Line))
+		}
+	}
+	return t
+}
+
+// reload is the part of a reload. Between it and its end the files are not
+// followed, so that what they say changes together with the rest.
+func (s *statics) reload(_, next *config.Config) (commit, undo func(), err error) {
+	s.mu.Lock()
+	cfg, files := s.cfg, s.files
+	s.use(next)
+	return func() {
+			s.mu.Unlock()
+			select {
+			case s.other <- struct{}{}:
+			default:
+			}
+		}, func() {
+			s.cfg, s.files = cfg, files
+			s.mu.Unlock()
+		}, nil
+}
+
+// follow looks at the files until ctx is done and then returns nil.
+func (s *statics) follow(ctx context.Context) error {
+	for {
+		var look <-chan time.Time
+		if s.some() {
+			look = time.After(lookEvery)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.other:
+		case <-look:
+			s.look()
+		}
+	}
+}
+
+// some says whether there are files to follow.
+func (s *statics) some() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.files) > 0
+}
+
+// look looks at each file once, and publishes what has changed in them.
+func (s *statics) look() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	changed := false
+	for i := range s.files {
+		changed = s.files[i].look(s.cfg, s.log) || changed
+	}
+	if changed {
+		s.records.tell(s.told())
+	}
+}
+
+// look reads a file again that has changed, and says whether it has. It waits
+// until the file is the same at two looks: the first half of one can be a good
+// one that lacks half of the names.
+func (f *hostsFile) look(cfg *config.Config, log *slog.Logger) bool {
+	info, err := os.Stat(f.path)
+	before := f.seen
+	f.seen = info
+	switch {
+	case err != nil:
+		f.seen = nil
+		f.failed(err, log)
+		return false
+	case sameFile(info, f.read):
+		f.works(log)
+		return false
+	case !sameFile(info, before):
+		return false
+	}
+	return f.take(cfg, log)
+}
+
+// take reads a file. What is wrong is told where there is a log.
+func (f *hostsFile) take(cfg *config.Config, log *slog.Logger) bool {
+	data, info, err := readHosts(f.path)
+	if err != nil {
+		f.failed(err, log)
+		return false
+	}
+	f.works(log)
+	entries, bad, more := config.ParseHosts(f.path, data, cfg)
+	f.read, f.seen, f.entries = info, info, entries
+	if log == nil {
+		return true
+	}
+	for _, p := range bad {
+		log.Warn("static: " + p.String())
+	}
+	if more > 0 {
+		log.Warn("static: "+f.path+" has more mistakes", "more", more)
+	}
+	log.Info("static: read again: "+f.path, "lines", len(entries))
+	return true
+}
+
+// failed tells once why the file cannot be read. What it said stays: somebody
+// who writes a file in a hurry takes the old one away first.
+func (f *hostsFile) failed(err error, log *slog.Logger) {
+	if f.told == err.Error() {
+		return
+	}
+	f.told = err.Error()
+	if log != nil {
+		log.Warn("static: "+f.path+" cannot be read: its names stay as they were", "error", err)
+	}
+}
+
+func (f *hostsFile) works(log *slog.Logger) {
+	if f.told != "" && log != nil {
+		log.Info("static: " + f.path + " can be read again")
+	}
+	f.told = ""
+}
+
+func readHosts(path string) ([]byte, os.FileInfo, error) {
+	// Opening a FIFO would wait for its writer, perhaps for ever.
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, nil, errors.New("not a regular file")
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer file.Close()
+	// As it is before it is read: what is written meanwhile is another file.
+	if info, err = file.Stat(); err != nil {
+		return nil, nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(file, config.MaxSize+1))
+	if err == nil && len(data) > config.MaxSize {
+		err = errors.New(config.TooLarge)
+	}
+	return data, info, err
+}
