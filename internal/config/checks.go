@@ -86,6 +86,7 @@ func (l *loader) healthChecks(v value, c *Config) {
 			}
 			h.Rule.Interval, h.Rule.Timeout = pushPause, h.TTL
 		}
+		l.sharedHook(there, h.OnActivate, h.OnInactivate, "unhealthy")
 		c.HealthChecks = append(c.HealthChecks, h)
 	})
 }
@@ -104,6 +105,7 @@ func (l *loader) activityChecks(v value, c *Config) {
 		if !on && !off {
 			l.problem(f.key.place, path, "on-activate or on-inactivate is missing: without one the check would do nothing")
 		}
+		l.sharedHook(there, a.OnActivate, a.OnInactivate, "inactive")
 		c.ActivityChecks = append(c.ActivityChecks, a)
 	})
 }
@@ -119,6 +121,7 @@ func (l *loader) finish(whole place) {
 			l.problem(whole, "host", "is missing: expected %s", hostForm)
 		}
 	}
+	l.oldPlaces(c)
 	l.checkNames(c)
 	l.checkStatic(c)
 	l.checkChecks(c)

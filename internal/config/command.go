@@ -23,6 +23,8 @@ func (l *loader) command(v value, into *Command) {
 		return
 	}
 	argv[0] = file
+	l.noShell(v, argv)
+	l.cloudKeys(v, argv)
 	*into = argv
 }
 

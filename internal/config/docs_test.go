@@ -130,7 +130,7 @@ func TestDocumentedChecks(t *testing.T) {
 var yamlBlock = regexp.MustCompile("(?s)```yaml\n(.*?)```")
 
 func TestDocumentedExamplesLoad(t *testing.T) {
-	for _, path := range []string{"docs/configuration.md", "README.md"} {
+	for _, path := range []string{"docs/configuration.md", "docs/migration.md", "README.md"} {
 		blocks := yamlBlock.FindAllStringSubmatch(docs(t, path), -1)
 		if len(blocks) == 0 {
 			t.Errorf("%s has no example", path)

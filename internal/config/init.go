@@ -126,6 +126,8 @@ func (l *loader) initCommand(v value) (argv Command, script string, ok bool) {
 		return nil, "", false
 	}
 	argv[0] = file
+	l.noShell(v, argv)
+	l.cloudKeys(v, argv)
 	return argv, "", true
 }
 

@@ -22,6 +22,8 @@ var programs = fstest.MapFS{
 	"usr/local/sbin/attach_if":  {Mode: 0o755},
 	"usr/local/sbin/detach_if":  {Mode: 0o755},
 	"usr/local/sbin/notify":     {Mode: 0o755},
+	"usr/local/sbin/both":       {Mode: 0o755, Data: []byte("#!/bin/sh\ncase $3 in\nactive|healthy) ;;\ninactive|unhealthy) ;;\nesac\n")},
+	"usr/bin/murakumo-attach":   {Mode: 0o755},
 	"usr/bin/check_tcp":         {Mode: 0o755},
 	"usr/bin/murakumo-ec2":      {Mode: 0o755},
 	"bin/sh":                    {Mode: 0o755},
