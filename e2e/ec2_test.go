@@ -87,6 +87,9 @@ func TestFailoverEC2(t *testing.T) {
 	if text := strings.Join(two.lines(m2.log), ""); !strings.Contains(text, "eni-0move: attached to i-0two as eni-attach-") || !strings.Contains(text, "detached from eni-attach-0 of i-0one") {
 		t.Error("server-02's log does not have the hook's line")
 	}
+	if text := strings.Join(two.lines(m2.log), ""); !strings.Contains(text, "the route to the metadata service (169.254.169.254) leads over eni1 and not over eth0") {
+		t.Error("server-02's log does not warn of the route to the metadata service")
+	}
 	if got := c.run(t, two, "query", "DescribeTags", "Filter.1.Name=key", "Filter.1.Value.1=murakumo:token"); !strings.Contains(got, "<value>1</value>") {
 		t.Errorf("the token is not 1: %s", got)
 	}
@@ -164,6 +167,9 @@ func (c *cloud) start(t *testing.T) {
 	run(t, "ip", "-n", bridge, "addr", "add", metadataAddr+"/32", "dev", "br0")
 	for _, h := range []*host{c.one, c.two} {
 		run(t, "ip", "-n", h.ns, "route", "add", "default", "via", resolverAddr, "dev", "eth0")
+		// An interface speaks for its own address only, as in a VPC: otherwise
+		// the neighbours would look for the host at the one that moves away.
+		run(t, "ip", "netns", "exec", h.ns, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore && echo 2 >/proc/sys/net/ipv4/conf/all/arp_announce")
 	}
 	run(t, "ip", "link", "add", "name", "eni1", "netns", bridge, "type", "veth", "peer", "name", "to-eni", "netns", bridge)
 	run(t, "ip", "-n", bridge, "link", "set", "to-eni", "master", "br0", "up")

@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 //	deny ACTION…                     nobody may do these any more
 //	event INSTANCE CODE TEXT [DAYS]  a scheduled event, that many days from now
 //	attach ENI INSTANCE [INDEX]      somebody attaches an interface
+//	hang INSTANCE                    it lets go of interfaces by force only
 //	clock DURATION                   the fake's clock is ahead
 //	slow DURATION                    every request to the API takes so long
 //	lose ACTION                      the first answer to this is lost
@@ -100,8 +101,14 @@ func TestScripts(t *testing.T) {
 			"untag": func(ts *testscript.TestScript, _ bool, args []string) {
 				fakeOf(ts).Change(func(w *ec2test.World) { delete(w.Tags, args[0]) })
 			},
-			"zip":      func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(archive(ts.MkAbs(args[0]), args[1:])) },
-			"serve":    serve,
+			"zip":   func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(archive(ts.MkAbs(args[0]), args[1:])) },
+			"serve": serve,
+			"hang": func(ts *testscript.TestScript, _ bool, args []string) {
+				fakeOf(ts).Change(func(w *ec2test.World) {
+					i := slices.IndexFunc(w.Instances, func(i ec2test.Instance) bool { return i.ID == args[0] })
+					w.Instances[i].Hung = true
+				})
+			},
 			"clock":    func(ts *testscript.TestScript, _ bool, args []string) { setOf(ts).clock(ts, args[0]) },
 			"slow":     func(ts *testscript.TestScript, _ bool, args []string) { setOf(ts).slow(ts, args[0]) },
 			"lose":     func(ts *testscript.TestScript, _ bool, args []string) { setOf(ts).lose(args[0]) },

@@ -269,3 +269,53 @@ func race(t *testing.T, c contest, seed uint64) (forced, lost int) {
 	}
 	return forced, lost
 }
+
+// A route has no lock. Of two hosts that read the same and replace it at once
+// the last one has it and says so, and the other one has noticed, or had been
+// told already that it was its own.
+func TestRouteRace(t *testing.T) {
+	lost := 0
+	for seed := range uint64(rounds) {
+		synctest.Test(t, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 2))
+			o := ec2test.Options{Lag: time.Duration(r.IntN(500)+1) * time.Millisecond}
+			f := ec2test.New(world(), o)
+			b := newBarrier(2)
+			hosts := []string{"new", "third"}
+			things := map[string]*held{}
+			for _, h := range hosts {
+				things[h] = &held{Thing: ec2.NewRoute(client(f, key(h)), "rtb-1", netip.MustParsePrefix("10.9.0.0/24"), where(t, f, "eni-"+h)), b: b}
+			}
+			calm := seed%2 == 0
+			o.Fault = func(ec2test.Request) ec2test.Fault { return ec2test.Fault{} }
+			if !calm {
+				o.Fault = trouble(r, b, "DescribeRouteTables")
+			}
+			f.Set(o)
+			reports := make([]ec2.Report, 2)
+			var wg sync.WaitGroup
+			for i, h := range hosts {
+				wg.Go(func() { reports[i] = ec2.Move(within(t, 5*time.Minute), things[h], ec2.Rules{}, nil) })
+			}
+			wg.Wait()
+			time.Sleep(20 * time.Second)
+			w := f.World()
+			owner := strings.TrimPrefix(w.RouteTables[0].Routes[1].Interface, "eni-")
+			for i, rep := range reports {
+				switch {
+				case rep.Outcome == ec2.Taken && (hosts[i] == owner || !calm):
+				case rep.Outcome == ec2.Lost && (hosts[i] != owner || !calm):
+					lost++
+				default:
+					t.Errorf("round %d: %s: %s %v; %s has it", seed, hosts[i], rep.Outcome, rep.Err, owner)
+				}
+			}
+			if reports[0].Outcome == ec2.Lost && reports[1].Outcome == ec2.Lost {
+				t.Errorf("round %d: both have lost to each other", seed)
+			}
+		})
+	}
+	if lost < rounds/2 {
+		t.Errorf("%d lost races in %d rounds", lost, rounds)
+	}
+}

@@ -2,11 +2,14 @@ package ec2_test
 
 import (
 	"encoding/pem"
+	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"murakumo/internal/ec2"
 )
@@ -127,6 +130,28 @@ func TestOpenMistakes(t *testing.T) {
 				t.Errorf("got %v, want …%s…", err, c.say)
 			}
 		})
+	}
+}
+
+// The role of a container: its agent is asked, with the token of its own.
+func TestContainerRole(t *testing.T) {
+	clearEnvironment(t)
+	agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "of the container" {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		fmt.Fprintf(w, `{"AccessKeyId":"ASIABOX","SecretAccessKey":"S","Token":"T","Expiration":%q}`, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+	}))
+	defer agent.Close()
+	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", agent.URL)
+	t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "of the container")
+	s, err := ec2.Open(t.Context(), ec2.Settings{Region: "us-east-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k, err := s.EC2.Credentials.Retrieve(t.Context()); err != nil || k.AccessKeyID != "ASIABOX" || k.SessionToken != "T" {
+		t.Errorf("%v %v", k.AccessKeyID, err)
 	}
 }
 

@@ -304,7 +304,7 @@ func (t Takeover) held(now time.Time) (Takeover, Next) {
 		t.ours = now
 		return t, Read{t.Confirm}
 	case now.Sub(t.ours) < t.Confirm:
-		return t, Read{t.Confirm - now.Sub(t.ours)}
+		return t, Read{max(t.Confirm-now.Sub(t.ours), firstPoll)} // not shorter and shorter
 	}
 	return t, End{Outcome: Taken}
 }

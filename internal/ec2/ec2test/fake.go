@@ -79,7 +79,8 @@ type Entry struct {
 
 // A Fake is a fake EC2. It is an [http.Handler] of the Query API.
 type Fake struct {
-	opts Options
+	opts    Options
+	telling sync.Mutex // held while OnChange is told, so that a request that shows a change comes after
 
 	mu      sync.Mutex // guards what follows
 	now     *World
@@ -190,6 +191,8 @@ func (f *Fake) Journal() []Entry {
 // Settle lets what is due happen and tells OnChange. A fake that moves real
 // interfaces calls it often; others need not, since each request does.
 func (f *Fake) Settle() {
+	f.telling.Lock()
+	defer f.telling.Unlock()
 	f.mu.Lock()
 	f.pass()
 	changes, tell := f.due, f.opts.OnChange

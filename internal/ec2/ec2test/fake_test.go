@@ -20,8 +20,9 @@ import (
 
 func world() ec2test.World {
 	return ec2test.World{
-		Keys:   map[string]string{"AKIA": "secret"},
-		Denied: []string{"CreateTags"},
+		Keys:    map[string]string{"AKIA": "secret"},
+		Denied:  []string{"CreateTags"},
+		Subnets: map[string]string{"s": "10.0.0.0/24"},
 		Instances: []ec2test.Instance{
 			{ID: "i-1", VPC: "vpc-1", Zone: "a", MaxInterfaces: 2, MaxAddresses: 2, Role: "r"}, {ID: "i-2", VPC: "vpc-1", Zone: "a"},
 			{ID: "i-gone", VPC: "vpc-1", Zone: "a", State: "terminated"}, {ID: "i-far", VPC: "vpc-1", Zone: "c"}, {ID: "i-hung", VPC: "vpc-1", Zone: "a", Hung: true},
@@ -103,6 +104,9 @@ func TestRules(t *testing.T) {
 		{"AssignPrivateIpAddresses NetworkInterfaceId=eni-1 PrivateIpAddress.1=10.0.0.9 AllowReassignment=true", ""},
 		{"AssignPrivateIpAddresses NetworkInterfaceId=eni-1 PrivateIpAddress.1=10.0.0.2 AllowReassignment=true", "InvalidParameterValue"},
 		{"AssignPrivateIpAddresses NetworkInterfaceId=eni-1 PrivateIpAddress.1=10.0.0.77 PrivateIpAddress.2=10.0.0.78", "PrivateIpAddressLimitExceeded"},
+		{"AssignPrivateIpAddresses NetworkInterfaceId=eni-1 PrivateIpAddress.1=10.0.1.7", "InvalidParameterValue"},
+		{"AssignPrivateIpAddresses NetworkInterfaceId=eni-1 PrivateIpAddress.1=10.0.0.3", "InvalidParameterValue"},
+		{"AssignPrivateIpAddresses NetworkInterfaceId=eni-1 PrivateIpAddress.1=10.0.0.255", "InvalidParameterValue"},
 		{"UnassignPrivateIpAddresses NetworkInterfaceId=eni-2 PrivateIpAddress.1=10.0.0.9", ""},
 		{"UnassignPrivateIpAddresses NetworkInterfaceId=eni-2 PrivateIpAddress.1=10.0.0.2", "InvalidParameterValue"},
 		{"UnassignPrivateIpAddresses NetworkInterfaceId=eni-1 PrivateIpAddress.1=10.0.0.9", "InvalidParameterValue"},

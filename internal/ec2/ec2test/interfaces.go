@@ -211,6 +211,9 @@ func assignPrivateIPAddresses(f *Fake, w *World, p map[string]string) ([]element
 		if ip, err := netip.ParseAddr(a); err != nil || !ip.Is4() {
 			return nil, fail("InvalidParameterValue", "Value (%s) for parameter privateIpAddress is invalid", a)
 		}
+		if bad := w.inSubnet(n.Subnet, a); bad != nil {
+			return nil, bad
+		}
 		if o := w.holds(n.Subnet, a); o != nil && o.ID != n.ID {
 			if p["AllowReassignment"] != "true" {
 				return nil, fail("InvalidIPAddress.InUse", "Address %s is in use", a)
@@ -234,6 +237,27 @@ func assignPrivateIPAddresses(f *Fake, w *World, p map[string]string) ([]element
 		set = append(set, el("item", tx("privateIpAddress", a)))
 	}
 	return append([]element{tx("networkInterfaceId", n.ID), el("assignedPrivateIpAddressesSet", set...)}, yes...), nil
+}
+
+// inSubnet says whether an address may be assigned in a subnet (VPC User Guide
+// subnet-sizing.html: the first four addresses and the last one are reserved).
+func (w *World) inSubnet(subnet, addr string) *failure {
+	p, err := netip.ParsePrefix(w.Subnets[subnet])
+	if err != nil {
+		return nil
+	}
+	a := netip.MustParseAddr(addr)
+	if !p.Contains(a) {
+		return fail("InvalidParameterValue", "Address %s does not fall within the subnet's address range", addr)
+	}
+	reserved := !p.Contains(a.Next())
+	for i, r := 0, p.Masked().Addr(); i < 4; i, r = i+1, r.Next() {
+		reserved = reserved || r == a
+	}
+	if reserved {
+		return fail("InvalidParameterValue", "Address %s is in the subnet's reserved address range", addr)
+	}
+	return nil
 }
 
 // addressee gives the interface, when the parameters name one and at least one

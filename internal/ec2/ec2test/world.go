@@ -13,6 +13,7 @@ type World struct {
 	Keys        map[string]string   // access key id to secret
 	Denied      []string            // actions that nobody may do
 	DeniedTo    map[string][]string // access key id to the actions that it may not do
+	Subnets     map[string]string   // id to IPv4 prefix; those that are not here have no limits
 	Instances   []Instance
 	Interfaces  []Interface
 	Addresses   []Address
