@@ -40,8 +40,8 @@ func (r *records) aliases(file []config.Alias) (ttl uint32, now []config.Alias) 
 	defer r.mu.Unlock()
 	for rec := range r.cat.View().Own().Records() {
 		switch {
-		case rec.Addr != r.host.Addrs[0]:
-			continue // another address of the same name
+		case rec.Static, rec.Addr != r.host.Addrs[0]:
+			continue // of something else, or another address of the same name
 		case rec.Priority == catalog.Origin:
 			ttl = rec.TTL
 			continue
