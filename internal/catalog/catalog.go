@@ -28,6 +28,10 @@ type Options struct {
 	// returns, as far as it can. Writers of the catalog wait for it, readers
 	// do not; it must not call the catalog.
 	Reserve func(upTo uint64)
+	// Serial gives the serial of the next view from that of the last one, which
+	// it must exceed. It is called by writers, one at a time, and must not call
+	// the catalog. Nil: views are counted.
+	Serial func(last uint64) uint64
 }
 
 // Catalog is the one place where the table changes. Its methods may be called
@@ -38,6 +42,7 @@ type Catalog struct {
 	mu       sync.Mutex // held while the next view is made; guards reserved
 	reserved uint64     // versions up to this are durable
 	reserve  func(upTo uint64)
+	serial   func(last uint64) uint64
 }
 
 // New gives a catalog with an empty set of this node. It panics when o.Self is
@@ -46,7 +51,10 @@ func New(o Options) *Catalog {
 	if err := checkAddr(o.Self); err != nil {
 		panic(fmt.Sprintf("catalog: this node's own address: %v", err))
 	}
-	c := &Catalog{reserved: o.Version, reserve: o.Reserve}
+	c := &Catalog{reserved: o.Version, reserve: o.Reserve, serial: o.Serial}
+	if c.serial == nil {
+		c.serial = func(last uint64) uint64 { return last + 1 }
+	}
 	own := NewSet(o.Self)
 	own.version = min(o.Version, MaxVersion)
 	v := &View{self: o.Self, superseded: make(chan struct{})}
@@ -63,7 +71,7 @@ func (c *Catalog) View() *View { return c.view.Load() }
 func (c *Catalog) publish(members ...update) *View {
 	old := c.view.Load()
 	next := *old
-	next.serial++
+	next.serial = c.serial(old.serial)
 	next.superseded = make(chan struct{})
 	for _, u := range members {
 		next.replace(u.owner, u.member)

@@ -18,7 +18,7 @@ var (
 	addr2 = netip.MustParseAddr("10.0.0.2")
 	addr3 = netip.MustParseAddr("2001:db8::3")
 	addrs = []netip.Addr{addr1, addr2, addr3}
-	names = []string{"db", "mysql-server", "web", "web.example"}
+	names = []string{"db", "mysql-server", "web", "web.example", "db.web.example"}
 	time0 = time.Unix(1_000_000_000, 0)
 )
 

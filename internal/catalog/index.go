@@ -3,6 +3,7 @@ package catalog
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -67,10 +68,15 @@ func (v *View) replace(o Owner, is *Member) {
 	places := map[netip.Addr]table[placeKey, item]{}
 	for name, list := range names {
 		slices.SortFunc(list, func(a, b alteration) int { return a.addr.Compare(b.addr) })
-		if n := v.names.get(name).altered(name, o, list, was.visible(), is.visible()); n != nil {
+		old := v.names.get(name)
+		n := old.altered(name, o, list, was.visible(), is.visible())
+		if n != nil {
 			v.names = v.names.set(name, n)
 		} else {
 			v.names = v.names.delete(name)
+		}
+		if (old == nil) != (n == nil) {
+			v.count(name, n != nil)
 		}
 		if !was.visible() && !is.visible() {
 			continue
@@ -102,6 +108,31 @@ func (v *View) replace(o Owner, is *Member) {
 		v.members = v.members.set(o, is)
 	} else {
 		v.members = v.members.delete(o)
+	}
+}
+
+// count brings the parents up to date after a name came or went.
+func (v *View) count(name string, came bool) {
+	for {
+		_, parent, more := strings.Cut(name, ".")
+		if !more {
+			return
+		}
+		n := 0
+		if p := v.parents.get(parent); p != nil {
+			n = *p
+		}
+		if came {
+			n++
+		} else {
+			n--
+		}
+		if n > 0 {
+			v.parents = v.parents.set(parent, &n)
+		} else {
+			v.parents = v.parents.delete(parent)
+		}
+		name = parent
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -94,6 +95,20 @@ func checkView(t fataler, v *View) {
 			t.Fatalf("name %q: %v, expected %v", name, g, w)
 		}
 		checkAnswers(t, v, &g)
+	}
+	parents := map[string]bool{}
+	for name := range want.names {
+		for _, rest, more := strings.Cut(name, "."); more; _, rest, more = strings.Cut(rest, ".") {
+			parents[rest] = true
+		}
+	}
+	if v.parents.len() != len(parents) {
+		t.Fatalf("%d names have others below, expected %v", v.parents.len(), parents)
+	}
+	for name := range parents {
+		if !v.Below(name) {
+			t.Fatalf("nothing below %q", name)
+		}
 	}
 	if v.places.len() != len(want.addrs) {
 		t.Fatalf("%d addresses, expected %d", v.places.len(), len(want.addrs))

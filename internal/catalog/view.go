@@ -66,6 +66,7 @@ type View struct {
 	members table[Owner, Member]
 	names   table[string, Name]
 	places  table[netip.Addr, place]
+	parents table[string, int] // how many names are directly or farther below one
 
 	superseded chan struct{}
 }
@@ -76,7 +77,7 @@ func (v *View) Self() Owner { return v.self }
 // Own gives the set of this node.
 func (v *View) Own() *Set { return v.members.get(v.self).Set }
 
-// Serial counts the views of one catalog.
+// Serial rises from view to view of one catalog, see [Options].
 func (v *View) Serial() uint64 { return v.serial }
 
 // Superseded gives a channel that is closed when a later view has taken the
@@ -87,6 +88,10 @@ func (v *View) Superseded() <-chan struct{} { return v.superseded }
 // nil when no set has the name, not even a hidden one: the name is not ours.
 // Name does not allocate.
 func (v *View) Name(name string) *Name { return v.names.get(name) }
+
+// Below says whether some name of ours ends in a dot and this one, which then
+// exists too, if only as a place within names (RFC 8020). It does not allocate.
+func (v *View) Below(name string) bool { return v.parents.get(name) != nil }
 
 // Names gives all names that are ours, in no order.
 func (v *View) Names() iter.Seq[*Name] {

@@ -51,22 +51,42 @@ func Answer(v *catalog.View, r *Rules, rng balance.Rand, q dns.Question, up Upst
 	}
 
 	switch {
+	case under && bare == "" && (up != MayForward || r.DomainOwned):
+		return r.apex(v, q, up)
 	case under && (up == NoUpstream || r.DomainOwned):
-		if bare != "" {
-			return r.nothing(v, dns.RcodeNameError)
+		// A name that has others below it exists as well: NXDOMAIN would say
+		// that these do not (RFC 8020).
+		if v.Below(bare) {
+			return r.nothing(v, dns.RcodeSuccess)
 		}
-		// The domain itself exists: NXDOMAIN would say that there is nothing
-		// below it either (RFC 8020).
-		if q.Qtype == dns.TypeSOA {
-			soa := r.soa(v)
-			soa.Hdr.Name = q.Name
-			return Reply{Authoritative: true, Answer: []dns.RR{soa}}
-		}
-		return r.nothing(v, dns.RcodeSuccess)
+		return r.nothing(v, dns.RcodeNameError)
 	case up == MayForward:
 		return Reply{Forward: true}
 	}
 	return Reply{Rcode: dns.RcodeRefused}
+}
+
+// apex answers for the domain itself, which has the records that make it a zone
+// (RFC 1034 §4.2.1) and no other. Where others serve it, these are for those who
+// want our word, and do not ask for recursion: secondaries.
+func (r *Rules) apex(v *catalog.View, q dns.Question, up Upstream) Reply {
+	switch q.Qtype {
+	case dns.TypeSOA:
+		soa := r.soa(v)
+		soa.Hdr.Name = q.Name
+		return Reply{Authoritative: true, Answer: []dns.RR{soa}}
+	case dns.TypeNS:
+		ns := r.ns()
+		ns.Hdr.Name = q.Name
+		return Reply{Authoritative: true, Answer: []dns.RR{ns}}
+	}
+	switch {
+	case up != NoUpstream && !r.DomainOwned:
+		return Reply{Rcode: dns.RcodeRefused} // others may know more
+	case q.Qtype == dns.TypeANY:
+		return r.minimalANY(q)
+	}
+	return r.nothing(v, dns.RcodeSuccess)
 }
 
 // isMeta reports the types that no record can have (RFC 6895 §3.1). ANY is one
@@ -310,20 +330,36 @@ func (r *Rules) nothing(v *catalog.View, rcode int) Reply {
 	return reply
 }
 
-// soa makes the SOA of the domain. Its serial is the number of the view: it
-// rises with each change, but begins anew when the daemon does, which harms
-// nobody as long as no secondary transfers the domain from us.
+// server is the name of this node as a server of the domain.
+func (r *Rules) server() string {
+	if r.Host == "" {
+		return r.Domain + "."
+	}
+	return r.qualify(r.Host)
+}
+
+// soa makes the SOA of the domain. Its serial is that of the view, so each node
+// has its own: a secondary has to keep to one of them.
 func (r *Rules) soa(v *catalog.View) *dns.SOA {
 	return &dns.SOA{
 		// A negative answer lives for the lesser of the SOA's own TTL and
 		// its last field (RFC 2308 §5).
 		Hdr:     dns.RR_Header{Name: r.Domain + ".", Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: r.NegativeTTL},
-		Ns:      "ns." + r.Domain + ".",
+		Ns:      r.server(),
 		Mbox:    "hostmaster." + r.Domain + ".", // RFC 2142 §7
-		Serial:  uint32(v.Serial()),
-		Refresh: 3600, // the middle of what RFC 1912 §2.2 advises
+		Serial:  uint32(v.Serial()),             // compared by RFC 1982, so it may wrap
+		Refresh: 3600,                           // the middle of what RFC 1912 §2.2 advises
 		Retry:   600,
 		Expire:  1209600,
 		Minttl:  r.NegativeTTL,
+	}
+}
+
+// ns makes the NS record of the domain. It has this node alone: every node is a
+// server of the domain, and a list of them all would fill a packet.
+func (r *Rules) ns() *dns.NS {
+	return &dns.NS{
+		Hdr: dns.RR_Header{Name: r.Domain + ".", Rrtype: dns.TypeNS, Class: dns.ClassINET, Ttl: 3600},
+		Ns:  r.server(),
 	}
 }

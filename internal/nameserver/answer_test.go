@@ -15,7 +15,7 @@ import (
 
 const (
 	domain = "corp.example"
-	soa    = "corp.example. 5 IN SOA ns.corp.example. hostmaster.corp.example. SERIAL 3600 600 1209600 5"
+	soa    = "corp.example. 5 IN SOA server-01.corp.example. hostmaster.corp.example. SERIAL 3600 600 1209600 5"
 )
 
 // TestAnswer says with each case where it is written: P is the section of the
@@ -23,9 +23,9 @@ const (
 func TestAnswer(t *testing.T) {
 	var (
 		plain  = Rules{MaxAnswers: 8, NegativeTTL: 5}
-		cloud  = Rules{MaxAnswers: 8, NegativeTTL: 5, Domain: domain}
-		owned  = Rules{MaxAnswers: 8, NegativeTTL: 5, Domain: domain, DomainOwned: true}
-		picky  = Rules{MaxAnswers: 8, NegativeTTL: 5, Domain: domain, Names: func(n string) bool { return n != "web" }}
+		cloud  = Rules{MaxAnswers: 8, NegativeTTL: 5, Domain: domain, Host: "server-01"}
+		owned  = Rules{MaxAnswers: 8, NegativeTTL: 5, Domain: domain, Host: "server-01", DomainOwned: true}
+		picky  = Rules{MaxAnswers: 8, NegativeTTL: 5, Domain: domain, Host: "server-01", Names: func(n string) bool { return n != "web" }}
 		hidden = Rules{MaxAnswers: 8, NegativeTTL: 5, Addrs: func(a netip.Addr) bool { return a != netip.MustParseAddr("10.0.0.1") }}
 	)
 	type want struct {
@@ -103,7 +103,24 @@ func TestAnswer(t *testing.T) {
 		{"RFC 8020 our own domain itself exists", owned, MayForward, "corp.example.", dns.TypeA, want{soa: true}},
 		{"RFC 1034 §4.2.1 and has a SOA", owned, MayForward, "Corp.example.", dns.TypeSOA,
 			want{answer: text("C" + soa[1:])}},
+		{"RFC 1034 §4.2.1 and a server", owned, MayForward, "corp.Example.", dns.TypeNS,
+			want{answer: text("corp.Example. 3600 IN NS server-01.corp.example.")}},
+		{"RFC 8482 §4.2 ANY of it", owned, MayForward, "corp.example.", dns.TypeANY,
+			want{answer: text(`corp.example. 5 IN HINFO "RFC8482" ""`)}},
 		{"P5 the domain itself, when others serve it", cloud, MayForward, "corp.example.", dns.TypeSOA, forward},
+		{"RFC 1034 §4.2.1 likewise for who wants our word: a secondary", cloud, NotForYou, "corp.example.", dns.TypeSOA,
+			want{answer: text(soa)}},
+		{"RFC 1034 §4.2.1 its server", cloud, NotForYou, "corp.example.", dns.TypeNS,
+			want{answer: text("corp.example. 3600 IN NS server-01.corp.example.")}},
+		{"P5 what else it has, others know", cloud, NotForYou, "corp.example.", dns.TypeMX, refused},
+		{"RFC 8020 §2 an empty non-terminal", owned, MayForward, "Rack.East.corp.example.", dns.TypeA, want{soa: true}},
+		{"RFC 8020 §2 one farther up", owned, MayForward, "east.corp.example.", dns.TypeANY, want{soa: true}},
+		{"RFC 8020 §2 also above names of dead nodes", cloud, NoUpstream, "tomb.corp.example.", dns.TypeA, want{soa: true}},
+		{"RFC 8020 §2 not by half a label", owned, MayForward, "ack.east.corp.example.", dns.TypeA,
+			want{rcode: dns.RcodeNameError, soa: true}},
+		{"RFC 8020 §2 nothing is below a name", owned, MayForward, "x.web.corp.example.", dns.TypeA,
+			want{rcode: dns.RcodeNameError, soa: true}},
+		{"P5 an empty non-terminal, when others serve the domain", cloud, MayForward, "rack.east.corp.example.", dns.TypeA, forward},
 
 		// Filters.
 		{"P4 a name that the filter excludes is as if not in the table", picky, MayForward, "WEB.corp.example.", dns.TypeA, forward},

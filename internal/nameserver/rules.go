@@ -10,6 +10,9 @@ type Rules struct {
 	// Domain is the suffix under which the table's names are also known, in
 	// lower case and without dots at its ends; "" for none.
 	Domain string
+	// Host is this node's own name, without Domain: the server that the SOA and
+	// NS records of Domain name. "": Domain itself.
+	Host string
 	// DomainOwned says that nobody else serves Domain, so that an unknown
 	// name under it does not exist.
 	DomainOwned bool

@@ -108,6 +108,8 @@ const house = `
 10.0.0.9  10.0.0.9      server-09  60   origin     0    active  down
 10.0.0.9  10.0.0.9      ghost      60   master     100  active  down
 10.0.0.9  10.0.0.9      web        60   master     100  active  down
+10.0.0.3  10.0.0.3      db.rack.east  60  master   100  active
+10.0.0.9  10.0.0.9      grave.tomb 60   master     100  active  down
 10.0.0.7  10.0.0.7      b-alias    60   secondary  100  active
 10.0.0.7  10.0.0.7      a-alias    60   backup     100  active
 10.0.0.7  10.0.0.7      c-alias    50   secondary  100  active

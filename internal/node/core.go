@@ -86,7 +86,7 @@ func NewCore(cfg *config.Config, env Env) (*Core, error) {
 	c.cfg.Store(cfg)
 	c.state = openState(filepath.Join(cfg.WorkingDir, "lib", "murakumo"), self, c.log)
 	kept := c.state.takeKept(cfg.Gossip.NodeLifetime)
-	c.cat = catalog.New(catalog.Options{Self: self, Version: c.state.version(), Reserve: c.state.reserve})
+	c.cat = catalog.New(catalog.Options{Self: self, Version: c.state.version(), Reserve: c.state.reserve, Serial: c.state.nextSerial})
 	c.records = newRecords(c.cat, c.log)
 	c.statics = newStatics(cfg, c.log, c.records)
 	if err := c.records.turn(firstTurn(cfg, c.statics.told(), c.state, kept)); err != nil {

@@ -66,7 +66,7 @@ func New(cfg *config.Config, env Env, version string) (*Node, error) {
 // rules are those of the configuration for answers.
 func (n *Node) rules(cfg *config.Config) nameserver.Rules {
 	return nameserver.Rules{
-		Domain: cfg.Domain, DomainOwned: cfg.DomainOwned,
+		Domain: cfg.Domain, Host: cfg.Host.Name, DomainOwned: cfg.DomainOwned,
 		MaxAnswers:     cfg.MaxIPNum,
 		Balancing:      n.balanced(cfg.Balancing),
 		Cache:          cfg.Cache,

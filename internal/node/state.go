@@ -30,7 +30,8 @@ type state struct {
 	data    stateData
 	dirty   bool // noted and not written yet
 	failing bool
-	taken   *kept // what the last run kept, and this one goes on from
+	taken   *kept  // what the last run kept, and this one goes on from
+	serial  uint64 // the last one given out, 0 for none yet
 }
 
 // skipped is how many transition numbers of each check are passed over after a
@@ -42,6 +43,12 @@ type state struct {
 // and the log says so.
 const skipped = 64
 
+// serialsAhead is how many serials are made durable at a time. While changes are
+// rare a serial is the time, so this is also how many seconds pass between two
+// writes; and it is how far ahead of the time a run that was killed leaves the
+// next one, which harms nothing: serials only have to rise.
+const serialsAhead = 3600
+
 type stateData struct {
 	// Owner is whose state this is: a cloned disk must not lend another host
 	// its version.
@@ -51,6 +58,8 @@ type stateData struct {
 	Running bool `json:"running,omitempty"`
 	// Version is the highest version of our set that may have been published.
 	Version uint64 `json:"version"`
+	// Serial is the highest serial of the zone that may have been answered.
+	Serial uint64 `json:"serial,omitempty"`
 	// Health holds the last transition number per alias, Duty what each
 	// activity check remembers.
 	Health map[string]uint64          `json:"health,omitempty"`
@@ -111,6 +120,23 @@ func (s *state) reserve(n uint64) {
 		s.data.Version = n
 		s.save()
 	}
+}
+
+// nextSerial gives the serial of the zone after a change: the time in seconds, but
+// at least one more than the last one, over a restart too. A secondary would take
+// one that fell for the older zone, and keep what it has.
+func (s *state) nextSerial(uint64) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.serial == 0 {
+		s.serial = s.data.Serial
+	}
+	s.serial = max(s.serial+1, uint64(max(0, time.Now().Unix())))
+	if s.serial > s.data.Serial {
+		s.data.Serial = s.serial + serialsAhead
+		s.save()
+	}
+	return s.serial
 }
 
 // health is the last transition number of an alias's health check.
@@ -189,6 +215,9 @@ func (s *state) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.data.Running = false
+	if s.serial > 0 {
+		s.data.Serial = s.serial
+	}
 	s.save()
 }
 

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"murakumo/internal/catalog"
 	"murakumo/internal/failover"
@@ -85,6 +87,41 @@ func TestStateAfterKill(t *testing.T) {
 	if s = open(); s.duty("web").Number != before || s.health("new") != 0 {
 		t.Errorf("after an ordinary end: %d, then %d; a new check at %d", before, s.duty("web").Number, s.health("new"))
 	}
+}
+
+// TestSerial: the serial is the time, rises with each change however many there
+// are in a second, and never falls: not after a kill, and not with a clock that
+// was set back.
+func TestSerial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		open := func() *state { return openState(dir, owner, slog.New(slog.DiscardHandler)) }
+		unix := func() uint64 { return uint64(time.Now().Unix()) }
+		s := open()
+		if n := s.nextSerial(0); n != unix() {
+			t.Errorf("the first is %d, want the time: %d", n, unix())
+		}
+		last := uint64(0)
+		for range 2*serialsAhead + 7 {
+			n := s.nextSerial(last)
+			if n <= last {
+				t.Fatalf("%d after %d", n, last)
+			}
+			last = n
+		}
+		time.Sleep(3 * serialsAhead * time.Second)
+		if n := s.nextSerial(last); n != unix() {
+			t.Errorf("later: %d, want the time: %d", n, unix())
+		}
+		last = s.nextSerial(last)
+		if killed := open().nextSerial(0); killed <= last {
+			t.Errorf("after a kill: %d, after %d", killed, last)
+		}
+		s.end()
+		if n := open().nextSerial(0); n != last+1 {
+			t.Errorf("after an ordinary end: %d, want %d", n, last+1)
+		}
+	})
 }
 
 // TestStateThatIsNoUse: each is told in a line and leads to a fresh start.

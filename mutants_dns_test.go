@@ -1,0 +1,17 @@
+package murakumo
+
+// dnsMutants are about what answers have beside the records that were asked for.
+var dnsMutants = []mutant{
+	{"the serial of the zone never falls, not after a kill either",
+		"internal/node/state.go", "\t\ts.serial = s.data.Serial\n", "",
+		"./internal/node", "TestSerial$"},
+	{"the serial rises with each change, also twice a second",
+		"internal/node/state.go", "s.serial = max(s.serial+1, ", "s.serial = max(s.serial, ",
+		"./internal/node", "TestSerial$"},
+	{"a name that has others below it exists",
+		"internal/nameserver/answer.go", "if v.Below(bare) {", "if v.Below(bare) && false {",
+		"./internal/nameserver", "TestAnswer$"},
+	{"a name with nothing below it any more does not",
+		"internal/catalog/index.go", "if (old == nil) != (n == nil) {", "if old == nil {",
+		"./internal/catalog", "TestCatalogModel"},
+}
