@@ -19,6 +19,8 @@ type Reply struct {
 	Answer        []dns.RR
 	Authority     []dns.RR
 
+	// why explains an answer that has nothing, nil when that is its nature.
+	why *reason
 	// by is the rule of Balancing that goes by sources and has ordered the
 	// answer, nil for none; stands is how this node stands among them.
 	by     *balancer
@@ -128,7 +130,15 @@ func (r *Rules) address(v *catalog.View, n *catalog.Name, rng balance.Rand, q dn
 	case len(tiers) > 0 && q.Qtype == dns.TypeANY:
 		return r.minimalANY(q)
 	}
-	return r.nothing(v, dns.RcodeSuccess)
+	reply := r.nothing(v, dns.RcodeSuccess)
+	switch {
+	case len(tiers) > 0: // none of this type
+	case len(n.Entries) > 0:
+		reply.why = noHealthy
+	default:
+		reply.why = hostsGone
+	}
+	return reply
 }
 
 // The sets of tiers that are answered together, each in its order.

@@ -100,33 +100,13 @@ func (q *query) fromCache(buf []byte, now time.Time) []byte {
 		flags |= flagCD
 	}
 	binary.BigEndian.PutUint16(out[2:], flags)
-	if q.edns {
-		binary.BigEndian.PutUint16(out[10:], binary.BigEndian.Uint16(out[10:])+1)
-		out = appendOPT(out, q.do)
-	}
-	if len(out) <= q.limit {
-		return out
+	if len(out)+q.sizeOPT() <= q.limit {
+		return q.appendOPT(out, dns.RcodeSuccess)
 	}
 	// Too long for this client: the library cuts it.
 	var m dns.Msg
 	if m.Unpack(out) != nil {
 		return nil
 	}
-	if q.edns { // pack adds its own
-		m.Extra = m.Extra[:len(m.Extra)-1]
-	}
 	return q.pack(buf, &m)
-}
-
-// appendOPT appends the OPT record of a reply (RFC 6891 §6.1.2).
-func appendOPT(b []byte, do bool) []byte {
-	b = append(b, 0) // the root
-	b = binary.BigEndian.AppendUint16(b, dns.TypeOPT)
-	b = binary.BigEndian.AppendUint16(b, udpSize)
-	flags := uint32(0)
-	if do {
-		flags = flagDO
-	}
-	b = binary.BigEndian.AppendUint32(b, flags)
-	return append(b, 0, 0) // no options
 }

@@ -21,6 +21,11 @@ func FuzzHandle(f *testing.F) {
 		question("web.", dns.TypeA).SetEdns0(4096, true), withA(question("web.", dns.TypeA), "192.0.2.1"),
 		new(dns.Msg).SetNotify("example.org."), new(dns.Msg).SetUpdate("example.org."),
 	} {
+		if m.Opcode == dns.OpcodeQuery && !m.Response && m.IsEdns0() == nil {
+			c := m.Copy()
+			with(nsid(""), cookie(hisCookie), cookie(hisCookie+hisCookie+hisCookie))(c)
+			f.Add(packed(f, c), true, false)
+		}
 		raw := packed(f, m)
 		f.Add(raw, true, false)
 		f.Add(raw, false, true)

@@ -35,6 +35,12 @@ type query struct {
 	// edns: the question had an OPT record, so the reply has one; do is its
 	// DNSSEC OK bit.
 	edns, do bool
+	// options are those of the reply's OPT record as they go out, the first
+	// needed octets of them also when room is short; why is nil when there is
+	// nothing to explain.
+	options []byte
+	needed  int
+	why     *reason
 	// limit is the most octets of the reply.
 	limit    int
 	question dns.Question
@@ -98,7 +104,13 @@ func (s *Server) handle(raw, buf []byte, from netip.AddrPort, tcp bool) verdict 
 	if opt != nil && opt.Version() != 0 {
 		return verdict{reply: q.pack(buf, &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: dns.RcodeBadVers}})}
 	}
+	if opt != nil {
+		if rcode := s.readOptions(q, opt, now.rules.nsid, tcp); rcode != dns.RcodeSuccess {
+			return verdict{reply: q.pack(buf, &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: rcode}})}
+		}
+	}
 	if q.question.Qclass != dns.ClassINET {
+		q.why = notSupported
 		return verdict{reply: q.pack(buf, &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: dns.RcodeRefused}})}
 	}
 	up := q.upstream
@@ -111,6 +123,9 @@ func (s *Server) handle(raw, buf []byte, from netip.AddrPort, tcp bool) verdict 
 			return verdict{reply: reply}
 		}
 		return verdict{forward: q}
+	}
+	if q.why = r.why; r.Rcode == dns.RcodeRefused {
+		q.why = q.refusal()
 	}
 	if r.by != nil {
 		r.by.tell(s.log, r.stands)
@@ -178,33 +193,29 @@ func (q *query) pack(buf []byte, m *dns.Msg) []byte {
 	m.RecursionDesired, m.CheckingDisabled = q.rd, q.cd
 	m.RecursionAvailable = q.upstream == MayForward
 	m.Question = []dns.Question{q.question}
-	if q.edns {
-		opt := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
-		opt.SetUDPSize(udpSize)
-		opt.SetDo(q.do) // RFC 3225 §3
-		m.Extra = append(m.Extra, opt)
+	rcode := m.Rcode
+	if rcode > 0xF && !q.edns {
+		rcode = dns.RcodeServerFailure // its upper bits are the OPT record's
 	}
+	m.Rcode = rcode & 0xF
 	m.Compress = true
 	out, err := m.PackBuffer(buf)
-	if err == nil && len(out) > q.limit {
-		if n := len(m.Extra); q.edns {
-			m.Extra = m.Extra[n-1:]
-		} else {
-			m.Extra = nil
-		}
+	if err == nil && len(out)+q.sizeOPT() > q.limit {
 		// Without additional records it may fit, and then nothing that was
 		// asked for is missing (RFC 2181 §9); else TC tells the client to
 		// come again over TCP.
+		m.Extra = q.room()
 		m.Truncate(q.limit)
-		m.Compress = true
+		m.Extra, m.Compress = nil, true
 		out, err = m.PackBuffer(buf)
 	}
 	if err != nil {
 		// Only the records of an upstream can be such that they can be read
 		// but not written again.
 		*m = dns.Msg{MsgHdr: m.MsgHdr, Question: m.Question}
-		m.Rcode, m.AuthenticatedData = dns.RcodeServerFailure, false
+		rcode = dns.RcodeServerFailure
+		m.Rcode, m.AuthenticatedData = rcode, false
 		out, _ = m.PackBuffer(buf) // a question that we have read
 	}
-	return out
+	return q.appendOPT(out, rcode)
 }

@@ -3,6 +3,7 @@ package nameserver
 import (
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // Rules is what the configuration says about answering.
@@ -36,6 +37,18 @@ type Rules struct {
 	AllowRecursion []netip.Prefix
 	// Cache keeps what the resolvers answered for as long as they say.
 	Cache bool
+
+	// nsid is what identifier gives, made once.
+	nsid string
+}
+
+// identifier is what tells this server from others that answer at the same
+// address (RFC 5001 §2.3): the host's full name.
+func (r *Rules) identifier() string {
+	if r.Host == "" {
+		return ""
+	}
+	return strings.TrimSuffix(r.qualify(r.Host), ".")
 }
 
 // homePrefixes may recurse when the file does not say who may: addresses that

@@ -2,6 +2,7 @@ package nameserver
 
 import (
 	"context"
+	crand "crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -13,8 +14,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/miekg/dns"
 
 	"murakumo/internal/catalog"
 )
@@ -51,6 +50,7 @@ type Server struct {
 	sockets []socket
 	waiting chan struct{} // one for each question that waits for resolvers
 	conns   chan struct{} // one for each open TCP connection
+	secret  [32]byte      // of the cookies
 	// idle is tcpIdle, but for tests.
 	idle time.Duration
 	// wg counts every goroutine that Run has started.
@@ -72,6 +72,7 @@ func New(cfg Config, view func() *catalog.View) *Server {
 		bind: cfg.Bind, port: cfg.Port, view: view, log: cfg.Log,
 		waiting: make(chan struct{}, maxWaiting), conns: make(chan struct{}, maxConns), idle: tcpIdle,
 	}
+	crand.Read(s.secret[:]) // never fails
 	s.policy.Store(new(policy))
 	s.Change(cfg.Rules, cfg.Resolvers)
 	return s
@@ -82,6 +83,7 @@ func New(cfg Config, view func() *catalog.View) *Server {
 // that stays is still known to have failed. It is not for many goroutines at
 // once.
 func (s *Server) Change(rules Rules, resolvers []netip.AddrPort) {
+	rules.nsid = rules.identifier()
 	next := &policy{rules: rules}
 	if len(resolvers) > 0 {
 		next.forwarder = newForwarder(resolvers, s.log, s.wg.Go)
@@ -137,12 +139,17 @@ func (s *Server) forward(ctx context.Context, q *query, write func([]byte)) {
 		if s.crowded.allow() {
 			s.log.Warn("too many questions wait for the resolvers: answering SERVFAIL", "waiting", maxWaiting)
 		}
-		write(q.pack(nil, &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: dns.RcodeServerFailure}}))
+		q.why = resolversFull
+		write(q.pack(nil, q.relay(nil)))
 		return
 	}
 	s.wg.Go(func() {
 		defer func() { <-s.waiting }()
-		write(q.pack(nil, q.relay(q.forwarder.resolve(ctx, q))))
+		m := q.forwarder.resolve(ctx, q)
+		if m == nil {
+			q.why = noResolver
+		}
+		write(q.pack(nil, q.relay(m)))
 	})
 }
 
