@@ -39,6 +39,7 @@ type Config struct {
 	DomainOwned    bool
 	NegativeTTL    time.Duration
 	Cache          bool
+	AllowQuery     []netip.Prefix // nil: all
 	AllowRecursion []netip.Prefix // nil: loopback, private and link-local
 	Daemon         string         // one of DaemonCommands; "": the daemon itself, in the foreground
 	WorkingDir     string

@@ -32,6 +32,7 @@ var settings = map[string]When{
 	"Domain":                Running,
 	"DomainOwned":           Running,
 	"NegativeTTL":           Running,
+	"AllowQuery":            Running,
 	"AllowRecursion":        Running,
 	"Cache":                 Running,
 	"Balancing":             Running,

@@ -32,6 +32,7 @@ var topKeys = []key[Config]{
 	{"domain-owned", func(l *loader, v value, c *Config) { l.boolean(v, &c.DomainOwned) }},
 	{"negative-ttl", (*loader).negativeTTL},
 	{"enable-cache", func(l *loader, v value, c *Config) { l.boolean(v, &c.Cache) }},
+	{"allow-query", (*loader).allowQuery},
 	{"allow-recursion", (*loader).allowRecursion},
 	{"daemon", (*loader).daemon},
 	{"working-dir", (*loader).workingDir},

@@ -31,6 +31,7 @@ var keyCases = map[string]struct {
 	"domain-owned":           {"true", "DomainOwned = true", "", "", "maybe"},
 	"negative-ttl":           {"0", "NegativeTTL = 0s", "86401", "0…86400", "soon"},
 	"enable-cache":           {"on", "Cache = true", "", "", "sometimes"},
+	"allow-query":            {"10.0.0.0/8, 192.0.2.1", "AllowQuery[1] = 192.0.2.1/32", "10.0.0.0/33", "a prefix", "{a: b}"},
 	"allow-recursion":        {"10.0.0.0/8, 192.0.2.1", "AllowRecursion[1] = 192.0.2.1/32", "10.0.0.0/33", "a prefix", "{a: b}"},
 	"daemon":                 {"Restart", `Daemon = "restart"`, "", "", "run"},
 	"working-dir":            {"/srv/m", `WorkingDir = "/srv/m"`, "", "", "var"},
@@ -280,8 +281,8 @@ Host.TTL = 60
 	}
 	// The defaults themselves, as the product has them.
 	got := fmt.Sprint(c.Bind, c.Port, c.MaxRecords, c.MaxIPNum, c.Domain == "", c.DomainOwned, c.NegativeTTL,
-		c.AllowRecursion == nil, c.WorkingDir+" ", c.Log, c.Gossip, c.HookTimeout, c.Notification == nil, c.Socket == DefaultSocket())
-	wantAll := "[0.0.0.0] 53 10000 8 true false 5s true/var { INFO false} {10870 10s 300ms 3s false 0s} 1m0s true true"
+		c.AllowQuery == nil, c.AllowRecursion == nil, c.WorkingDir+" ", c.Log, c.Gossip, c.HookTimeout, c.Notification == nil, c.Socket == DefaultSocket())
+	wantAll := "[0.0.0.0] 53 10000 8 true false 5s true true/var { INFO false} {10870 10s 300ms 3s false 0s} 1m0s true true"
 	if got != wantAll {
 		t.Errorf("got  %s\nwant %s", got, wantAll)
 	}

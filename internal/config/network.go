@@ -153,6 +153,11 @@ func domainOf(text string) string {
 	return catalog.LowerName(strings.Trim(strings.TrimSpace(text), "."))
 }
 
+func (l *loader) allowQuery(v value, c *Config) {
+	c.AllowQuery = []netip.Prefix{} // not nil: nobody, if nothing follows
+	l.prefixes(v, &c.AllowQuery)
+}
+
 func (l *loader) allowRecursion(v value, c *Config) {
 	c.AllowRecursion = []netip.Prefix{} // not nil: nobody, if nothing follows
 	l.prefixes(v, &c.AllowRecursion)

@@ -92,6 +92,12 @@ var topForms = map[string]form[Config]{
 	"domain-owned": func(c *Config) *node { return boolean(c.DomainOwned) },
 	"negative-ttl": func(c *Config) *node { return duration(c.NegativeTTL) },
 	"enable-cache": func(c *Config) *node { return boolean(c.Cache) },
+	"allow-query": func(c *Config) *node {
+		if c.AllowQuery == nil {
+			return nil // all
+		}
+		return listOf(c.AllowQuery, textOf)
+	},
 	"allow-recursion": func(c *Config) *node {
 		if c.AllowRecursion == nil {
 			return nil // the default, which has no form of its own

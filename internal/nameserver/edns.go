@@ -37,6 +37,7 @@ var (
 	noHealthy     = &reason{dns.ExtendedErrorCodeOther, "no healthy record"}
 	hostsGone     = &reason{dns.ExtendedErrorCodeOther, "the hosts of this name are gone"}
 	notAllowed    = &reason{dns.ExtendedErrorCodeProhibited, "allow-recursion does not have this client"}
+	notAsked      = &reason{dns.ExtendedErrorCodeProhibited, "allow-query does not have this client"}
 	notOurs       = &reason{dns.ExtendedErrorCodeNotAuthoritative, ""}
 	notSupported  = &reason{dns.ExtendedErrorCodeNotSupported, ""}
 	noResolver    = &reason{dns.ExtendedErrorCodeNoReachableAuthority, "no resolver answered in time"}

@@ -75,8 +75,12 @@ func TestEDNS(t *testing.T) {
 	var (
 		local    = newServer(t, Config{Rules: Rules{Domain: domain, Host: "server-01"}})
 		forwards = newServer(t, Config{Rules: Rules{Domain: domain, Host: "server-01"}, Resolvers: resolver1})
-		plain    = with()
-		other    = &dns.EDNS0_LOCAL{Code: 65001, Data: []byte("x")}
+		closed   = newServer(t, Config{Resolvers: resolver1, Rules: Rules{
+			AllowQuery:     []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
+			AllowRecursion: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")},
+		}})
+		plain = with()
+		other = &dns.EDNS0_LOCAL{Code: 65001, Data: []byte("x")}
 	)
 	tests := []struct {
 		why  string
@@ -114,6 +118,9 @@ func TestEDNS(t *testing.T) {
 		{"RFC 8914 §2 nothing to explain: there is no such type", local, about("web.", dns.TypeMX, plain), friend, false, "NOERROR", ""},
 		{"RFC 8914 §2 nor of this family", local, about("db.", dns.TypeAAAA, plain), friend, false, "NOERROR", ""},
 		{"RFC 8914 §4.19 no open resolver", forwards, about("example.org.", dns.TypeA, plain), stranger, false, "REFUSED", "ede=18:allow-recursion does not have this client"},
+		{"RFC 8914 §4.19 not in allow-query", closed, about("web.", dns.TypeA, plain), stranger, false, "REFUSED", "ede=18:allow-query does not have this client"},
+		{"P5 in allow-query", closed, about("web.", dns.TypeA, plain), friend, false, "NOERROR", ""},
+		{"allow-query beats allow-recursion", closed, about("example.org.", dns.TypeA, plain), stranger, true, "REFUSED", "ede=18:allow-query does not have this client"},
 		{"RFC 8914 §4.21 asked without recursion", forwards, about("example.org.", dns.TypeA, func(m *dns.Msg) {
 			plain(m)
 			m.RecursionDesired = false

@@ -109,6 +109,10 @@ func (s *Server) handle(raw, buf []byte, from netip.AddrPort, tcp bool) verdict 
 			return verdict{reply: q.pack(buf, &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: rcode}})}
 		}
 	}
+	if !now.rules.mayAsk(from.Addr()) {
+		q.why = notAsked
+		return verdict{reply: q.pack(buf, &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: dns.RcodeRefused}})}
+	}
 	if q.question.Qclass != dns.ClassINET {
 		q.why = notSupported
 		return verdict{reply: q.pack(buf, &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: dns.RcodeRefused}})}

@@ -32,6 +32,9 @@ type Rules struct {
 	// goroutines.
 	Names func(name string) bool
 	Addrs func(netip.Addr) bool
+	// AllowQuery lists who is answered, the others are refused. nil: all;
+	// empty: nobody.
+	AllowQuery []netip.Prefix
 	// AllowRecursion lists who may have questions forwarded. nil: loopback,
 	// private and link-local addresses; empty: nobody.
 	AllowRecursion []netip.Prefix
@@ -72,10 +75,19 @@ func (r *Rules) mayRecurse(client netip.Addr) bool {
 	if allowed == nil {
 		allowed = homePrefixes
 	}
+	return within(allowed, client)
+}
+
+// mayAsk says whether client is answered at all.
+func (r *Rules) mayAsk(client netip.Addr) bool {
+	return r.AllowQuery == nil || within(r.AllowQuery, client)
+}
+
+func within(prefixes []netip.Prefix, client netip.Addr) bool {
 	// A prefix contains no address that has a zone, and link-local clients
 	// have one; a dual-stack socket of the system may hand out mapped ones.
 	client = client.Unmap().WithZone("")
-	return slices.ContainsFunc(allowed, func(p netip.Prefix) bool { return p.Contains(client) })
+	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(client) })
 }
 
 // Upstream is what stands behind the table for one question.

@@ -73,6 +73,7 @@ func (n *Node) rules(cfg *config.Config) nameserver.Rules {
 		NegativeTTL:    uint32(min(math.MaxInt32, cfg.NegativeTTL/time.Second)),
 		Names:          cfg.Names.Match,
 		Addrs:          func(a netip.Addr) bool { return cfg.Addrs.Match(a.String()) },
+		AllowQuery:     cfg.AllowQuery,
 		AllowRecursion: cfg.AllowRecursion,
 	}
 }

@@ -76,6 +76,7 @@ func (g garage) file(i int) string {
 	w("max-records: %d", 1000+i)
 	w("resolver: ['%s', '%s']", g.resolver, odd("127.0.0.1:9", g.resolver.String()))
 	w("name-excludes: %s", odd("secret", "[secret, hidden]"))
+	w("allow-query: %s", odd("127.0.0.0/8", "[127.0.0.0/8, 10.0.0.0/8]"))
 	w("allow-recursion: %s", odd("127.0.0.0/8", "[127.0.0.0/8, 10.0.0.0/8]"))
 	w("log-path: %s/log-%s", g.dir, odd("a", "b"))
 	w("log-level: %s", odd("info", "debug"))
