@@ -66,8 +66,11 @@ func (l *loop) nextDeadline() int64 {
 
 // expire ends what took too long.
 func (l *loop) expire() {
-	for _, a := range l.owned {
+	// From the end: an acceptor goes out of the list with its last connection.
+	for i := len(l.owned) - 1; i >= 0; i-- {
+		a := l.owned[i]
 		if a.retry != 0 && a.retry <= l.now {
+			a.retry = l.now + int64(pauseFor) // if it cannot now
 			l.resume(a)
 		}
 		for c := a.opening.first; c != nil && c.deadline <= l.now; c = a.opening.first {

@@ -209,3 +209,14 @@ func (l *logBuffer) String() string {
 }
 
 func isReset(err error) bool { return errors.Is(err, errReset) }
+
+// ping sends a word to a backend that echoes and waits until it is back.
+func ping(t *testing.T, conn net.Conn) {
+	t.Helper()
+	if _, err := io.WriteString(conn, "ping"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(conn, make([]byte, 4)); err != nil {
+		t.Fatal(err)
+	}
+}

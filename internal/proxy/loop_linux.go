@@ -216,6 +216,7 @@ func (l *loop) unlisten(fd int32) {
 			unwatch(l.ep, fd)
 		}
 		delete(l.acceptors, fd)
+		a.retry = 0
 		a.conns++
 		l.release(a)
 	}
@@ -225,7 +226,6 @@ func (l *loop) unlisten(fd int32) {
 // goes with its last one.
 func (l *loop) release(a *acceptor) {
 	if a.conns--; a.conns == 0 && l.acceptors[a.fd] != a {
-		a.retry = 0
 		l.owned = slices.DeleteFunc(l.owned, func(o *acceptor) bool { return o == a })
 	}
 }

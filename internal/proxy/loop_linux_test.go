@@ -1,0 +1,108 @@
+package proxy
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// newLoopsHarness gives a harness and the event loops under it.
+func newLoopsHarness(t *testing.T, n int) (*harness, func() []*loop) {
+	made := make(chan []*loop, 1)
+	h := newHarness(t, func() (engine, error) {
+		e, err := newLoops(n)
+		if err == nil {
+			made <- e.loops
+		}
+		return e, err
+	})
+	return h, func() []*loop {
+		l := <-made
+		made <- l
+		return l
+	}
+}
+
+// applyAll makes these the listeners and waits until all listen and know their
+// backends.
+func (h *harness) applyAll(all ...Config) {
+	h.t.Helper()
+	h.proxy.Apply(all)
+	h.eventually("all listening", func() bool {
+		st := h.proxy.Stats()
+		if len(st) != len(all) {
+			return false
+		}
+		for i, c := range all {
+			if st[i].Error != "" || len(st[i].Backends) != len(c.Backends) || !strings.Contains(h.log.String(), "proxy "+c.Name+": listens on "+c.Listen.String()) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// TestListenerEndsWithADeadline: the last connection of a listener that was
+// taken out ends by its deadline while other listeners go on.
+func TestListenerEndsWithADeadline(t *testing.T) {
+	h, loops := newLoopsHarness(t, 1)
+	old, stays, third := h.listener(echoes(t)), h.listener(echoes(t)), h.listener(echoes(t))
+	old.Name, stays.Name, third.Name = "old", "stays", "third"
+	old.IdleTimeout = time.Hour
+	h.applyAll(old)
+	h.applyAll(old, stays)
+	h.applyAll(old, stays, third)
+	conn := h.dial(old)
+	ping(t, conn)
+	h.applyAll(stays, third)
+	l := loops()[0]
+	h.eventually("not accepting", func() bool { return accepting(l) == 2 })
+	l.call(nil, func() {
+		for _, c := range l.conns {
+			if c != nil {
+				c.deadline = l.now
+			}
+		}
+	})
+	if _, err := conn.Read(make([]byte, 1)); err == nil {
+		t.Error("the idle connection got octets")
+	}
+	for _, c := range []Config{stays, third} {
+		ping(t, h.dial(c))
+	}
+}
+
+// TestTakenOutWhilePaused: a listener that is taken out while descriptors are
+// short keeps no loop busy with the end of its pause.
+func TestTakenOutWhilePaused(t *testing.T) {
+	h, loops := newLoopsHarness(t, 1)
+	old, stays := h.listener(echoes(t)), h.listener(echoes(t))
+	old.Name, stays.Name = "old", "stays"
+	h.applyAll(old)
+	h.applyAll(old, stays)
+	conn := h.dial(old)
+	ping(t, conn)
+	l := loops()[0]
+	l.call(nil, func() {
+		for _, a := range l.acceptors {
+			if a.name == "old" {
+				l.pause(a)
+				a.retry = l.now + int64(time.Hour)
+			}
+		}
+	})
+	h.applyAll(stays)
+	h.eventually("not accepting", func() bool { return accepting(l) == 1 })
+	var next int64
+	l.call(nil, func() { next = l.nextDeadline() })
+	if next != 0 {
+		t.Errorf("a deadline is left of a listener that accepts no more")
+	}
+	ping(t, conn)
+}
+
+// accepting gives how many listeners a loop has.
+func accepting(l *loop) (n int) {
+	l.call(nil, func() { n = len(l.acceptors) })
+	return n
+}
