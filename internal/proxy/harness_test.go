@@ -88,6 +88,14 @@ func (h *harness) apply(c Config) {
 	})
 }
 
+// listens waits until the log says so.
+func (h *harness) listens(c Config) {
+	h.t.Helper()
+	h.eventually("listening", func() bool {
+		return strings.Contains(h.log.String(), "proxy "+c.Name+": listens on "+c.Listen.String())
+	})
+}
+
 // eventually waits for what other goroutines bring about.
 func (h *harness) eventually(what string, ok func() bool) {
 	h.t.Helper()

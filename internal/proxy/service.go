@@ -79,14 +79,18 @@ func same(a, b Config) bool {
 func (s *service) run(ctx context.Context) {
 	var helpers sync.WaitGroup
 	defer helpers.Wait()
-	helpers.Go(func() { s.follow(ctx) })
+	// Connections that drain are cut too when their member loses its duty, and
+	// those that still wait for a backend get one that is good.
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	helpers.Go(func() { s.follow(life) })
 	if s.cfg.Load().UDP {
 		// There is no asking without a datagram of a client's.
-		helpers.Go(func() { s.probe(ctx, func(_ context.Context, m *Member) { s.pool.Readmit(m) }) })
+		helpers.Go(func() { s.probe(life, func(_ context.Context, m *Member) { s.pool.Readmit(m) }) })
 		s.runUDP(ctx)
 		return
 	}
-	helpers.Go(func() { s.probe(ctx, s.try) })
+	helpers.Go(func() { s.probe(life, s.try) })
 
 	ln := s.bind(ctx)
 	if ln == nil {
