@@ -54,7 +54,7 @@ var balanceMutants = []mutant{
 		"internal/node/static.go", "\t\t\ts.cfg, s.files = cfg, files\n", "\t\t\t_, _ = cfg, files\n",
 		"./internal/node", "TestStaticReload"},
 	{"the cache never answers for a name of ours",
-		"internal/nameserver/message.go", "if r.Forward {", "if up == MayForward {",
+		"internal/nameserver/message.go", "if r.Forward {", "if q.forwarder != nil && up == MayForward {",
 		"./internal/nameserver", "TestCacheIsNotForOurs"},
 	{"the cache keeps apart what CD asks for",
 		"internal/nameserver/cache.go", ", cd: key.cd}", "}",

@@ -34,7 +34,7 @@ var reloadMutants = []mutant{
 		"internal/node/reload.go", "\t\t\tc.endHealth(name)\n\t\t\tc.records.forget(name)\n", "",
 		"./internal/node", "TestReloadTakesAnAliasOut"},
 	{"every query is answered by the rules of the file before or after a reload",
-		"internal/nameserver/server.go", "\ts.policy.Store(next)\n", "\tif s.policy.Load().forwarder == nil {\n\t\ts.policy.Store(next)\n\t}\n",
+		"internal/nameserver/server.go", "\ts.policy.Store(next)\n", "\tif s.policy.Load().routes == nil {\n\t\ts.policy.Store(next)\n\t}\n",
 		"./internal/node", "TestThousandReloads"},
 	{"a setting that a reload does not take in is found",
 		"internal/config/diff.go", "\t\"HookTimeout\":           Running,\n", "",

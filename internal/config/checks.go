@@ -230,11 +230,12 @@ func (l *loader) checkPorts(c *Config) {
 func (l *loader) checkResolvers(c *Config) {
 	everywhere := slices.ContainsFunc(c.Bind, netip.Addr.IsUnspecified)
 	for i, r := range c.Resolvers {
-		own := slices.Contains(c.Bind, r.Addr()) ||
-			everywhere && (slices.Contains(c.Host.Addrs, r.Addr()) || r.Addr() == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || r.Addr() == netip.IPv6Loopback())
-		if own && r.Port() == c.Port {
+		a := r.Addr.Addr()
+		own := slices.Contains(c.Bind, a) ||
+			everywhere && (slices.Contains(c.Host.Addrs, a) || a == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || a == netip.IPv6Loopback())
+		if own && r.Addr.Port() == c.Port {
 			at := l.resolverAt[i]
-			l.problem(at.in(0), at.key, "%v is this daemon itself: it would ask itself for ever", r)
+			l.problem(at.in(0), at.key, "%s is this daemon itself: it would ask itself for ever", r.address())
 		}
 	}
 }

@@ -32,7 +32,7 @@ type Config struct {
 	Aliases        []Alias
 	Static         Static
 	MaxRecords     int
-	Resolvers      []netip.AddrPort
+	Resolvers      []Resolver // in the order of the file
 	Socket         string
 	MaxIPNum       int
 	Domain         string // lower case, no dots at its ends; "" for none

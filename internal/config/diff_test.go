@@ -208,6 +208,12 @@ func TestDiff(t *testing.T) {
 			max-ip-num: "3" -> "8"
 			negative-ttl: "9" -> "5"
 			log-level: "debug" -> "info"`},
+		{"resolvers", "resolver: 192.0.2.1", "resolver: {corp.example: 192.0.2.9, .: [192.0.2.1]}", `
+			resolver: "192.0.2.1:53" -> ""
+			resolver.corp.example: "" -> "192.0.2.9:53"
+			resolver..: "" -> "192.0.2.1:53"`},
+		{"resolvers of a suffix", "resolver: {corp.example: 192.0.2.9, .: 192.0.2.1}", "resolver: {corp.example: [192.0.2.9, 192.0.2.8], .: 192.0.2.1}", `
+			resolver.corp.example: "192.0.2.9:53" -> "192.0.2.9:53, 192.0.2.8:53"`},
 		{"a check", "alias: [a, b]\nhealth-check: {a: {script: tcp_check 80}}",
 			"alias: [a, b]\nhealth-check: {a: {script: \"mysql_check 'root', 'hush'\", interval: 7}}", `
 			health-check.a.interval: "5" -> "7"

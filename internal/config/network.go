@@ -50,41 +50,6 @@ func (l *loader) initialNodes(v value, c *Config) {
 	}
 }
 
-func (l *loader) resolver(v value, c *Config) {
-	for _, i := range l.list(v, "an IP address, with :port if it is not 53") {
-		host, port, err := splitPort(i.text)
-		ap := netip.AddrPort{}
-		if err == nil {
-			ap, err = resolverAddr(host, port)
-		}
-		if err != nil {
-			l.problem(i.in(0), i.key, "expected an IP address, with :port if it is not 53, found %s", quote(i.text))
-			continue
-		}
-		if !slices.Contains(c.Resolvers, ap) {
-			c.Resolvers = append(c.Resolvers, ap)
-			l.resolverAt = append(l.resolverAt, i)
-		}
-	}
-}
-
-func resolverAddr(host, port string) (netip.AddrPort, error) {
-	a, err := netip.ParseAddr(host)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	if a.IsUnspecified() || a.IsMulticast() {
-		return netip.AddrPort{}, fmt.Errorf("%v is no address of a server", a)
-	}
-	n := uint16(53)
-	if port != "" {
-		if n, err = parsePort(port); err != nil {
-			return netip.AddrPort{}, err
-		}
-	}
-	return netip.AddrPortFrom(a.Unmap(), n), nil
-}
-
 // splitPort divides host:port, [v6]:port, v6 and host; the port may be missing.
 func splitPort(text string) (host, port string, err error) {
 	if _, err := netip.ParseAddr(text); err == nil {

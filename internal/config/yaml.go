@@ -85,7 +85,7 @@ var topForms = map[string]form[Config]{
 	"static":       staticNode,
 	"static-ttl":   func(c *Config) *node { return number(c.Static.TTL) },
 	"max-records":  func(c *Config) *node { return number(c.MaxRecords) },
-	"resolver":     func(c *Config) *node { return some(listOf(c.Resolvers, textOf)) },
+	"resolver":     func(c *Config) *node { return some(resolverNode(c)) },
 	"socket":       func(c *Config) *node { return text(c.Socket) },
 	"max-ip-num":   func(c *Config) *node { return number(c.MaxIPNum) },
 	"domain":       func(c *Config) *node { return optional(c.Domain) },

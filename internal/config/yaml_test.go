@@ -254,6 +254,7 @@ func anyFile(t *rapid.T) string {
 	if len(rules) > 0 {
 		sets["balancing"] = "{" + strings.Join(rules, ", ") + "}"
 	}
+	set("resolver", rapid.SampledFrom([]string{"10.0.0.2, '[::1]:5353'", "{b.example: [10.0.0.9, 10.0.0.2], .: 10.0.0.2}", "{Example.: 10.0.0.9}"}).Draw(t, "resolvers"))
 	set("hook-timeout", seconds(100, 3_600_000).Draw(t, "hook-timeout"))
 	set("max-records", rapid.SampledFrom([]string{"10", "1000000"}).Draw(t, "max-records"))
 	sets["gossip-node-lifetime"] = seconds(31_000, 300_000).Draw(t, "lifetime")

@@ -44,7 +44,7 @@ func answering(t testing.TB, rcode int, answer, ns, extra string) *dns.Msg {
 // which is never asked.
 func caching(t testing.TB) (*Server, *cache) {
 	s := newServer(t, Config{Resolvers: resolver1, Rules: Rules{Domain: domain, Cache: true}})
-	return s, s.policy.Load().forwarder.cache
+	return s, s.policy.Load().routes[""].cache
 }
 
 // hit gives the reply to a question when it comes from the cache, else nil.
@@ -323,7 +323,7 @@ func TestCacheOverSockets(t *testing.T) {
 		}
 		w.WriteMsg(m)
 	})
-	at := serve(t, Config{Resolvers: []netip.AddrPort{up}, Rules: Rules{Cache: true}})
+	at := serve(t, Config{Resolvers: via(up), Rules: Rules{Cache: true}})
 	for _, name := range []string{"one.example.", "ONE.Example."} {
 		for _, network := range []string{"udp", "tcp"} {
 			r := ask(t, network, at, question(name, dns.TypeA))
@@ -356,7 +356,7 @@ func TestCacheIsNotForOurs(t *testing.T) {
 	self, peer := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
 	c := catalog.New(catalog.Options{Self: self})
 	s := New(Config{Resolvers: resolver1, Rules: Rules{MaxAnswers: 8, Domain: domain, Cache: true}, Log: quiet()}, c.View)
-	kept := s.policy.Load().forwarder.cache
+	kept := s.policy.Load().routes[""].cache
 	ask := func() string {
 		r := hit(t, s, question("web.corp.example.", dns.TypeA), false)
 		if r == nil {
@@ -400,7 +400,7 @@ func TestCacheChange(t *testing.T) {
 	s := newServer(t, Config{Resolvers: resolver1, Rules: rules})
 	q := question("example.org.", dns.TypeA)
 	keep := func() {
-		s.policy.Load().forwarder.cache.put(flightKey{name: "example.org.", qtype: dns.TypeA}, answering(t, 0, "example.org. 60 IN A 192.0.2.1", "", ""), time.Now())
+		s.policy.Load().routes[""].cache.put(flightKey{name: "example.org.", qtype: dns.TypeA}, answering(t, 0, "example.org. 60 IN A 192.0.2.1", "", ""), time.Now())
 	}
 	keep()
 	rules.Domain = domain
@@ -408,13 +408,13 @@ func TestCacheChange(t *testing.T) {
 	if hit(t, s, q, false) == nil {
 		t.Error("gone after another domain")
 	}
-	s.Change(rules, []netip.AddrPort{netip.MustParseAddrPort("192.0.2.54:53")})
+	s.Change(rules, via(netip.MustParseAddrPort("192.0.2.54:53")))
 	if hit(t, s, q, false) != nil {
 		t.Error("still there after another resolver")
 	}
 	keep()
 	rules.Cache = false
-	s.Change(rules, []netip.AddrPort{netip.MustParseAddrPort("192.0.2.54:53")})
+	s.Change(rules, via(netip.MustParseAddrPort("192.0.2.54:53")))
 	if hit(t, s, q, false) != nil {
 		t.Error("a cache that is turned off answers")
 	}

@@ -19,14 +19,14 @@ func TestChange(t *testing.T) {
 	quick := upstream(t, func(w dns.ResponseWriter, m *dns.Msg) {
 		w.WriteMsg(new(dns.Msg).SetRcode(m, dns.RcodeNameError))
 	})
-	s := newServer(t, Config{Bind: []netip.Addr{loopback}, Rules: Rules{Domain: domain}, Resolvers: []netip.AddrPort{slow}})
+	s := newServer(t, Config{Bind: []netip.Addr{loopback}, Rules: Rules{Domain: domain}, Resolvers: via(slow)})
 	start(t, s)
 	at := s.Addrs()[0]
 
 	waiting := dial(t, "udp", at)
 	send(t, waiting, question("example.org.", dns.TypeA))
 	<-asked
-	s.Change(Rules{Domain: "other.example", MaxAnswers: 8, NegativeTTL: 5}, []netip.AddrPort{quick})
+	s.Change(Rules{Domain: "other.example", MaxAnswers: 8, NegativeTTL: 5}, via(quick))
 	if r := ask(t, "udp", at, question("example.org.", dns.TypeA)); r.Rcode != dns.RcodeNameError {
 		t.Errorf("after the change: %v, want the new resolver's NXDOMAIN", r)
 	}
@@ -50,10 +50,10 @@ func TestChange(t *testing.T) {
 // the list it stands in has changed.
 func TestChangeKeepsWhatIsKnown(t *testing.T) {
 	a, b, c := netip.MustParseAddrPort("10.0.0.1:53"), netip.MustParseAddrPort("10.0.0.2:53"), netip.MustParseAddrPort("10.0.0.3:53")
-	s := newServer(t, Config{Resolvers: []netip.AddrPort{a, b}})
-	s.policy.Load().forwarder.resolvers[0].failed.Store(true)
-	s.Change(Rules{}, []netip.AddrPort{a, c})
-	if r := s.policy.Load().forwarder.resolvers; len(r) != 2 || !r[0].failed.Load() || r[1].failed.Load() || r[1].addr != c.String() {
+	s := newServer(t, Config{Resolvers: via(a, b)})
+	s.policy.Load().routes[""].resolvers[0].failed.Store(true)
+	s.Change(Rules{}, via(a, c))
+	if r := s.policy.Load().routes[""].resolvers; len(r) != 2 || !r[0].failed.Load() || r[1].failed.Load() || r[1].addr != c.String() {
 		t.Errorf("resolvers %+v %+v", r[0], r[1])
 	}
 }

@@ -5,7 +5,7 @@
 //		Bind:      []netip.Addr{netip.IPv4Unspecified()},
 //		Port:      53,
 //		Rules:     nameserver.Rules{Domain: "example.internal", MaxAnswers: 8, NegativeTTL: 5},
-//		Resolvers: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.2:53")},
+//		Resolvers: []nameserver.Resolver{{Addr: netip.MustParseAddrPort("10.0.0.2:53")}},
 //		Log:       log,
 //	}, table.View)
 //	if err := s.Listen(); err != nil { … }   // says what to do about it

@@ -201,7 +201,7 @@ func TestOptionsOfForwarded(t *testing.T) {
 	ask := edit(t, about("example.org.", dns.TypeA, with(cookie(hisCookie), nsid(""))))
 	answered := true
 	s := newServer(t, Config{Rules: Rules{Domain: domain, Host: "server-01", Cache: true}, Resolvers: resolver1})
-	s.policy.Load().forwarder.exchange = func(_ context.Context, _ string, key flightKey) (*dns.Msg, bool, error) {
+	s.policy.Load().routes[""].exchange = func(_ context.Context, _ string, key flightKey) (*dns.Msg, bool, error) {
 		if !answered {
 			return nil, false, context.DeadlineExceeded
 		}

@@ -46,7 +46,7 @@ type query struct {
 	question dns.Question
 	from     netip.AddrPort
 	upstream Upstream
-	// forwarder is the one of the rules that it is answered by.
+	// forwarder is the one that asks the resolvers of the question's name.
 	forwarder *forwarder
 }
 
@@ -90,10 +90,9 @@ func (s *Server) handle(raw, buf []byte, from netip.AddrPort, tcp bool) verdict 
 		q.limit = dns.MaxMsgSize
 	}
 	now := s.policy.Load()
-	q.forwarder = now.forwarder
 	// Whether this client may recurse also decides about RA in every reply.
 	switch {
-	case q.forwarder == nil:
+	case len(now.routes) == 0:
 		q.upstream = NoUpstream
 	case now.rules.mayRecurse(from.Addr()):
 		q.upstream = MayForward
@@ -121,7 +120,12 @@ func (s *Server) handle(raw, buf []byte, from netip.AddrPort, tcp bool) verdict 
 	if up == MayForward && !q.rd {
 		up = NotForYou
 	}
-	r := Answer(s.view(), &now.rules, globalRand{}, q.question, up)
+	v := s.view()
+	r := Answer(v, &now.rules, globalRand{}, q.question, up)
+	q.forwarder = now.routes.of(q.question.Name)
+	if r.Forward && q.forwarder == nil {
+		r = Answer(v, &now.rules, globalRand{}, q.question, NoUpstream)
+	}
 	if r.Forward {
 		if reply := q.fromCache(buf, time.Now()); reply != nil {
 			return verdict{reply: reply}

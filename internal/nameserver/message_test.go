@@ -16,7 +16,7 @@ import (
 var (
 	friend    = netip.MustParseAddrPort("10.0.0.77:4242")
 	stranger  = netip.MustParseAddrPort("203.0.113.9:4242")
-	resolver1 = []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")}
+	resolver1 = via(netip.MustParseAddrPort("192.0.2.53:53"))
 )
 
 func packed(t testing.TB, m *dns.Msg) []byte {

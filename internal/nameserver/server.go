@@ -31,9 +31,9 @@ type Config struct {
 	// Port 0 lets the system choose one for each address, for tests.
 	Port uint16
 	Rules
-	// Resolvers get what is not ours, in this order. None: nothing is
-	// forwarded.
-	Resolvers []netip.AddrPort
+	// Resolvers get what is not ours, those of one suffix in this order. None:
+	// nothing is forwarded.
+	Resolvers []Resolver
 	Log       *slog.Logger
 }
 
@@ -61,8 +61,8 @@ type Server struct {
 
 // policy is what can change while the server runs.
 type policy struct {
-	rules     Rules
-	forwarder *forwarder // nil without resolvers
+	rules  Rules
+	routes routes
 }
 
 // New makes a server that answers from the view it is given at the time of
@@ -82,16 +82,10 @@ func New(cfg Config, view func() *catalog.View) *Server {
 // the next query on. What is being asked already goes on as it began; a resolver
 // that stays is still known to have failed. It is not for many goroutines at
 // once.
-func (s *Server) Change(rules Rules, resolvers []netip.AddrPort) {
+func (s *Server) Change(rules Rules, resolvers []Resolver) {
 	rules.nsid = rules.identifier()
-	next := &policy{rules: rules}
-	if len(resolvers) > 0 {
-		next.forwarder = newForwarder(resolvers, s.log, s.wg.Go)
-		if rules.Cache {
-			next.forwarder.cache = newCache(cacheOctets)
-		}
-		next.forwarder.adopt(s.policy.Load().forwarder)
-	}
+	before := s.policy.Load().routes
+	next := &policy{rules: rules, routes: newRoutes(resolvers, rules.Cache, before, s.log, s.wg.Go)}
 	s.policy.Store(next)
 }
 

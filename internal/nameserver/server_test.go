@@ -196,9 +196,9 @@ func TestServeManyBinds(t *testing.T) {
 // TestServeFromAskedAddress: a connected client takes a reply from no other
 // address than the one it asked, and a wildcard must know which that was.
 func TestServeFromAskedAddress(t *testing.T) {
-	addr := serve(t, Config{Bind: []netip.Addr{netip.IPv4Unspecified()}, Resolvers: []netip.AddrPort{
+	addr := serve(t, Config{Bind: []netip.Addr{netip.IPv4Unspecified()}, Resolvers: via(
 		upstream(t, func(w dns.ResponseWriter, r *dns.Msg) { answerA(w, r, "192.0.2.1") }),
-	}})
+	)})
 	for _, host := range []string{"127.0.0.1", "127.0.0.7", "127.8.9.10"} {
 		a := netip.AddrPortFrom(netip.MustParseAddr(host), addr.Port())
 		for _, name := range []string{"db.", "forwarded.example."} {
@@ -214,12 +214,12 @@ func TestServeFromAskedAddress(t *testing.T) {
 // place is refused at once.
 func TestLocalNeverWaits(t *testing.T) {
 	release := make(chan struct{})
-	addr := serve(t, Config{Resolvers: []netip.AddrPort{
+	addr := serve(t, Config{Resolvers: via(
 		upstream(t, func(w dns.ResponseWriter, r *dns.Msg) {
 			<-release
 			answerA(w, r, "192.0.2.1")
 		}),
-	}}, func(s *Server) { s.waiting = make(chan struct{}, 20) })
+	)}, func(s *Server) { s.waiting = make(chan struct{}, 20) })
 	c := dial(t, "udp", addr)
 	for i := range 21 {
 		send(t, c, question(fmt.Sprintf("%d.example.", i), dns.TypeA))
@@ -245,12 +245,12 @@ func TestLocalNeverWaits(t *testing.T) {
 // are ready, and those asked before the client closed its side all the same.
 func TestTCPPipelining(t *testing.T) {
 	release := make(chan struct{})
-	addr := serve(t, Config{Resolvers: []netip.AddrPort{
+	addr := serve(t, Config{Resolvers: via(
 		upstream(t, func(w dns.ResponseWriter, r *dns.Msg) {
 			<-release
 			answerA(w, r, "192.0.2.1")
 		}),
-	}})
+	)})
 	c := dial(t, "tcp", addr)
 	send(t, c, question("example.org.", dns.TypeA), question("db.", dns.TypeA), question("spare.", dns.TypeA))
 	for _, want := range []string{"db.", "spare."} {
@@ -336,7 +336,7 @@ func TestRunEnds(t *testing.T) {
 		<-release
 	})
 	defer close(release)
-	s := newServer(t, Config{Bind: []netip.Addr{loopback}, Resolvers: []netip.AddrPort{up}})
+	s := newServer(t, Config{Bind: []netip.Addr{loopback}, Resolvers: via(up)})
 	fatal(t, s.Listen())
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)

@@ -17,7 +17,7 @@ import (
 // forwarding starts a server in front of the given resolvers.
 func forwarding(t testing.TB, resolvers ...netip.AddrPort) netip.AddrPort {
 	t.Helper()
-	return serve(t, Config{Resolvers: resolvers})
+	return serve(t, Config{Resolvers: via(resolvers...)})
 }
 
 // TestForwardTransparent: what the client asked arrives upstream, under another
@@ -276,7 +276,7 @@ func TestForwardDead(t *testing.T) {
 	ok := upstream(t, func(w dns.ResponseWriter, r *dns.Msg) { answerA(w, r, "192.0.2.1") })
 	silent := upstream(t, func(dns.ResponseWriter, *dns.Msg) {})
 	log := &logBuffer{}
-	addr := serve(t, Config{Resolvers: []netip.AddrPort{k.addr, silent, ok}, Log: log.logger()})
+	addr := serve(t, Config{Resolvers: via(k.addr, silent, ok), Log: log.logger()})
 	for i := range 5 {
 		r := ask(t, "udp", addr, question(fmt.Sprintf("%d.example.", i), dns.TypeA))
 		if len(r.Answer) != 1 {
@@ -301,12 +301,12 @@ func TestForwardDead(t *testing.T) {
 func TestForwardShared(t *testing.T) {
 	const n = 20
 	release := make(chan struct{})
-	s := newServer(t, Config{Bind: []netip.Addr{loopback}, Resolvers: []netip.AddrPort{
+	s := newServer(t, Config{Bind: []netip.Addr{loopback}, Resolvers: via(
 		upstream(t, func(w dns.ResponseWriter, r *dns.Msg) {
 			<-release
 			answerA(w, r, "192.0.2.1")
 		}),
-	}})
+	)})
 	// One place less than questions: that one of them is turned away shows
 	// that the others have theirs.
 	s.waiting = make(chan struct{}, n-1)

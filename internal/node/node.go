@@ -42,11 +42,11 @@ func New(cfg *config.Config, env Env, version string) (*Node, error) {
 	}
 	n := &Node{Core: core, version: version, socket: socket}
 	n.dns = nameserver.New(nameserver.Config{
-		Bind: cfg.Bind, Port: cfg.Port, Resolvers: cfg.Resolvers, Log: env.Log, Rules: n.rules(cfg),
+		Bind: cfg.Bind, Port: cfg.Port, Resolvers: resolvers(cfg), Log: env.Log, Rules: n.rules(cfg),
 	}, core.View)
 	core.parts = append(core.parts, func(_, next *config.Config) (commit, undo func(), err error) {
 		return func() {
-			n.dns.Change(n.rules(next), next.Resolvers)
+			n.dns.Change(n.rules(next), resolvers(next))
 			n.proxy.Apply(proxyConfigs(next.Proxies))
 		}, nil, nil
 	})
@@ -114,4 +114,13 @@ func (n *Node) Run(ctx context.Context) error {
 		})
 		return serving.Wait()
 	})
+}
+
+// resolvers are those of the configuration.
+func resolvers(cfg *config.Config) []nameserver.Resolver {
+	var rs []nameserver.Resolver
+	for _, r := range cfg.Resolvers {
+		rs = append(rs, nameserver.Resolver{Suffix: r.Suffix, Addr: r.Addr})
+	}
+	return rs
 }
