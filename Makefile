@@ -31,6 +31,9 @@ install: build
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(BIN)/murakumo $(BIN)/mrkmctl $(BIN)/murakumo-ec2 $(DESTDIR)$(PREFIX)/bin/
 	for name in $(LINKS); do ln -sf murakumo-ec2 $(DESTDIR)$(PREFIX)/bin/$$name || exit 1; done
+	ln -sf murakumo $(DESTDIR)$(PREFIX)/bin/murakumo-install-init-script
+	install -d $(DESTDIR)$(PREFIX)/share/murakumo
+	install -m 644 packaging/murakumo.yml packaging/murakumo.schema.json packaging/hardened.conf $(DESTDIR)$(PREFIX)/share/murakumo/
 
 .PHONY: run
 run: build

@@ -45,4 +45,7 @@ var controlMutants = []mutant{
 	{"the names of things that run no daemon are no aliases of the running configuration",
 		"internal/node/control.go", "case rec.Static, rec.Addr", "case rec.Addr",
 		"./cmd/mrkmctl", "TestNode/static$"},
+	{"a daemon that panics, or that the watchdog ends, is started again",
+		"packaging/murakumo.service", "RestartPreventExitStatus=5", "RestartPreventExitStatus=2 5",
+		"./packaging", "TestComesBack"},
 }

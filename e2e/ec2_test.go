@@ -282,9 +282,14 @@ func TestInstall(t *testing.T) {
 			t.Errorf("%s --help: %v\n%s", name, err, out)
 		}
 	}
-	for _, name := range []string{"murakumo", "mrkmctl"} {
-		if _, err := os.Stat(filepath.Join(dest, "usr/bin", name)); err != nil {
+	for _, name := range []string{"bin/murakumo", "bin/mrkmctl", "share/murakumo/murakumo.yml", "share/murakumo/murakumo.schema.json", "share/murakumo/hardened.conf"} {
+		if _, err := os.Stat(filepath.Join(dest, "usr", name)); err != nil {
 			t.Error(err)
 		}
+	}
+	unit := filepath.Join(dest, "etc/systemd/system/murakumo.service")
+	run(t, filepath.Join(dest, "usr/bin/murakumo-install-init-script"), "--root", dest)
+	if text, err := os.ReadFile(unit); err != nil || !strings.Contains(string(text), "\nExecStart="+dest+"/usr/bin/murakumo -c ") {
+		t.Errorf("the unit is not for the program that was installed: %v\n%s", err, text)
 	}
 }

@@ -30,6 +30,8 @@ var needs = map[string]string{
 	"mariadbd":           "mariadb-server",
 	"mariadb-install-db": "mariadb-server",
 	"postfix":            "postfix",
+	"nsenter":            "util-linux",
+	"systemctl":          "systemd",
 }
 
 func TestMain(m *testing.M) {

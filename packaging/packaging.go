@@ -16,4 +16,4 @@ var Schema string
 var Unit string
 
 // Program is where the unit has the daemon.
-const Program = "/usr/sbin/murakumo"
+const Program = "/usr/bin/murakumo"

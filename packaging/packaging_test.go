@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -84,4 +85,18 @@ func TestUnit(t *testing.T) {
 			t.Errorf("hardened %v:\n%s", hardened, said)
 		}
 	}
+}
+
+// A daemon that panics, or that the watchdog ends by SIGABRT, exits with 2, as Go
+// programs do; it has to come back.
+func TestComesBack(t *testing.T) {
+	for line := range strings.Lines(Unit) {
+		if never, ok := strings.CutPrefix(line, "RestartPreventExitStatus="); ok {
+			if slices.Contains(strings.Fields(never), "2") {
+				t.Errorf("never started again after a panic: %s", line)
+			}
+			return
+		}
+	}
+	t.Error("a node that was removed from the cluster is started again")
 }
