@@ -60,7 +60,7 @@ func (q *query) refusal() *reason {
 // reply without an answer, NOERROR for none: FORMERR for a cookie that is none,
 // BADCOOKIE for one that we never gave to this client.
 func (s *Server) readOptions(q *query, opt *dns.OPT, host string, tcp bool) int {
-	var cookie, nsid bool
+	var cookie, nsid, keepalive bool
 	for _, o := range opt.Option {
 		switch o := o.(type) {
 		case *dns.EDNS0_COOKIE:
@@ -85,7 +85,14 @@ func (s *Server) readOptions(q *query, opt *dns.OPT, host string, tcp bool) int 
 			}
 		case *dns.EDNS0_NSID:
 			nsid = true
+		case *dns.EDNS0_TCP_KEEPALIVE:
+			keepalive = tcp // RFC 7828 §3.2.1: over UDP it means nothing
 		}
+	}
+	if keepalive { // RFC 7828 §3.1: in tenths of a second
+		q.options = binary.BigEndian.AppendUint16(q.options, dns.EDNS0TCPKEEPALIVE)
+		q.options = binary.BigEndian.AppendUint16(q.options, 2)
+		q.options = binary.BigEndian.AppendUint16(q.options, uint16(s.idle/(100*time.Millisecond)))
 	}
 	if nsid && host != "" { // RFC 5001 §2.2
 		q.options = binary.BigEndian.AppendUint16(q.options, dns.EDNS0NSID)
@@ -136,15 +143,10 @@ func (q *query) sizeOPT() int {
 }
 
 // appendOPT appends the OPT record to a reply (RFC 6891 §6.1.2), if the question
-// had one, with the upper bits of the code. What does not fit is left out, the
-// cookie last.
+// had one, with the upper bits of the code. The caller sees to it that there is room.
 func (q *query) appendOPT(reply []byte, rcode int) []byte {
 	if !q.edns {
 		return reply
-	}
-	options, why := q.options, q.why
-	if len(reply)+q.sizeOPT() > q.limit {
-		options, why = q.options[:q.needed], nil
 	}
 	binary.BigEndian.PutUint16(reply[10:], binary.BigEndian.Uint16(reply[10:])+1)
 	b := append(reply, 0) // the root
@@ -156,8 +158,8 @@ func (q *query) appendOPT(reply []byte, rcode int) []byte {
 	}
 	b = binary.BigEndian.AppendUint32(b, flags)
 	length := len(b)
-	b = append(append(b, 0, 0), options...)
-	if why != nil {
+	b = append(append(b, 0, 0), q.options...)
+	if why := q.why; why != nil {
 		b = binary.BigEndian.AppendUint16(b, dns.EDNS0EDE)
 		b = binary.BigEndian.AppendUint16(b, uint16(2+len(why.text)))
 		b = binary.BigEndian.AppendUint16(b, why.code)

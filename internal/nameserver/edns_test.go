@@ -61,6 +61,8 @@ func optionsOf(t *testing.T, raw []byte) string {
 			id, err := hex.DecodeString(o.Nsid)
 			fatal(t, err)
 			words = append(words, "nsid="+string(id))
+		case *dns.EDNS0_TCP_KEEPALIVE:
+			words = append(words, fmt.Sprintf("keepalive=%d", o.Timeout))
 		case *dns.EDNS0_EDE:
 			words = append(words, strings.TrimSuffix(fmt.Sprintf("ede=%d:%s", o.InfoCode, o.ExtraText), ":"))
 		default:
@@ -112,6 +114,9 @@ func TestEDNS(t *testing.T) {
 		{"RFC 7873 §5.2.2 too short", local, with(cookie("0123")), friend, false, "FORMERR", ""},
 		{"RFC 7873 §5.2.2 between the lengths", local, with(cookie(hisCookie + "00")), friend, false, "FORMERR", ""},
 		{"RFC 7873 §5.2.2 too long", local, with(cookie(hisCookie + strings.Repeat("00", 33))), friend, false, "FORMERR", ""},
+
+		{"RFC 7828 §3.1 how long a connection may be idle", local, with(&dns.EDNS0_TCP_KEEPALIVE{Code: dns.EDNS0TCPKEEPALIVE}), friend, true, "NOERROR", "keepalive=100"},
+		{"RFC 7828 §3.2.1 over UDP there is none", local, with(&dns.EDNS0_TCP_KEEPALIVE{Code: dns.EDNS0TCPKEEPALIVE}), friend, false, "NOERROR", ""},
 
 		{"RFC 8914 §4.1 no healthy record", local, about("asleep.", dns.TypeA, plain), friend, false, "NOERROR", "ede=0:no healthy record"},
 		{"RFC 8914 §4.1 all hosts of the name dead", local, about("ghost.", dns.TypeAAAA, plain), friend, false, "NOERROR", "ede=0:the hosts of this name are gone"},

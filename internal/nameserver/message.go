@@ -209,9 +209,10 @@ func (q *query) pack(buf []byte, m *dns.Msg) []byte {
 	m.Compress = true
 	out, err := m.PackBuffer(buf)
 	if err == nil && len(out)+q.sizeOPT() > q.limit {
-		// Without additional records it may fit, and then nothing that was
-		// asked for is missing (RFC 2181 §9); else TC tells the client to
-		// come again over TCP.
+		// Without additional records and what the client can do without it may
+		// fit, and then nothing that was asked for is missing (RFC 2181 §9);
+		// else TC tells the client to come again over TCP.
+		q.options, q.why = q.options[:q.needed], nil
 		m.Extra = q.room()
 		m.Truncate(q.limit)
 		m.Extra, m.Compress = nil, true

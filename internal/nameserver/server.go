@@ -49,8 +49,8 @@ type Server struct {
 
 	sockets []socket
 	waiting chan struct{} // one for each question that waits for resolvers
-	conns   chan struct{} // one for each open TCP connection
-	secret  [32]byte      // of the cookies
+	conns   *connections
+	secret  [32]byte // of the cookies
 	// idle is tcpIdle, but for tests.
 	idle time.Duration
 	// wg counts every goroutine that Run has started.
@@ -70,7 +70,7 @@ type policy struct {
 func New(cfg Config, view func() *catalog.View) *Server {
 	s := &Server{
 		bind: cfg.Bind, port: cfg.Port, view: view, log: cfg.Log,
-		waiting: make(chan struct{}, maxWaiting), conns: make(chan struct{}, maxConns), idle: tcpIdle,
+		waiting: make(chan struct{}, maxWaiting), conns: newConnections(maxConns, maxConnsOfHost), idle: tcpIdle,
 	}
 	crand.Read(s.secret[:]) // never fails
 	s.policy.Store(new(policy))

@@ -3,7 +3,6 @@ package nameserver
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -237,93 +236,6 @@ func TestLocalNeverWaits(t *testing.T) {
 	for range 20 {
 		if r := receive(t, c); len(r.Answer) != 1 || r.Answer[0].Header().Ttl != 77 {
 			t.Errorf("forwarded: %v", r)
-		}
-	}
-}
-
-// TestTCPPipelining: questions on one connection are answered as the answers
-// are ready, and those asked before the client closed its side all the same.
-func TestTCPPipelining(t *testing.T) {
-	release := make(chan struct{})
-	addr := serve(t, Config{Resolvers: via(
-		upstream(t, func(w dns.ResponseWriter, r *dns.Msg) {
-			<-release
-			answerA(w, r, "192.0.2.1")
-		}),
-	)})
-	c := dial(t, "tcp", addr)
-	send(t, c, question("example.org.", dns.TypeA), question("db.", dns.TypeA), question("spare.", dns.TypeA))
-	for _, want := range []string{"db.", "spare."} {
-		if r := receive(t, c); r.Question[0].Name != want {
-			t.Fatalf("got %v, want %s", r.Question, want)
-		}
-	}
-	fatal(t, c.Conn.(*net.TCPConn).CloseWrite())
-	close(release)
-	if r := receive(t, c); r.Question[0].Name != "example.org." || len(r.Answer) != 1 {
-		t.Fatalf("got %v", r)
-	}
-	if _, err := c.ReadMsg(); err != io.EOF {
-		t.Errorf("after the last answer: %v, want EOF", err)
-	}
-}
-
-// TestTCPIdle: who sends nothing, or octet by octet, is cut off.
-func TestTCPIdle(t *testing.T) {
-	addr := serve(t, Config{}, func(s *Server) { s.idle = 100 * time.Millisecond })
-	t.Run("nothing after a question", func(t *testing.T) {
-		c := dial(t, "tcp", addr)
-		send(t, c, question("db.", dns.TypeA))
-		receive(t, c)
-		if _, err := c.ReadMsg(); err != io.EOF {
-			t.Errorf("%v, want EOF", err)
-		}
-	})
-	t.Run("octet by octet", func(t *testing.T) {
-		c := dial(t, "tcp", addr)
-		cut := make(chan struct{})
-		go func() {
-			io.Copy(io.Discard, c.Conn)
-			close(cut)
-		}()
-		tick := time.NewTicker(20 * time.Millisecond)
-		defer tick.Stop()
-		for range 200 { // 4 s
-			select {
-			case <-cut:
-				return
-			case <-tick.C:
-				c.Conn.Write([]byte{1}) // fails once it is cut
-			}
-		}
-		t.Error("still connected")
-	})
-}
-
-// TestTCPLimit: one connection too many is closed, and there is room again when
-// another ends.
-func TestTCPLimit(t *testing.T) {
-	log := &logBuffer{}
-	addr := serve(t, Config{Log: log.logger()}, func(s *Server) { s.conns = make(chan struct{}, 1) })
-	first := dial(t, "tcp", addr)
-	send(t, first, question("db.", dns.TypeA))
-	receive(t, first)
-	if _, err := dial(t, "tcp", addr).ReadMsg(); err == nil {
-		t.Fatal("the second connection was served")
-	}
-	if !strings.Contains(log.String(), "too many TCP connections") {
-		t.Errorf("log: %s", log)
-	}
-	first.Close()
-	for end := time.Now().Add(patience); ; {
-		c := dial(t, "tcp", addr)
-		if c.WriteMsg(question("db.", dns.TypeA)) == nil {
-			if _, err := c.ReadMsg(); err == nil {
-				return
-			}
-		}
-		if time.Now().After(end) {
-			t.Fatal("no room after the first connection ended")
 		}
 	}
 }

@@ -4,18 +4,25 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 )
 
 const (
 	// maxConns is how many TCP connections are open at a time, of all bind
-	// addresses; one more is closed at once, so that its client turns to
-	// another server instead of waiting.
-	maxConns = 1000
+	// addresses, and maxConnsOfHost of one client: enough for a busy resolver,
+	// or for many hosts behind one address, and never all.
+	maxConns       = 1000
+	maxConnsOfHost = 100
+
+	// maxPipelined is how many questions of one connection wait for resolvers at
+	// a time. The next is not read before one of them has its answer.
+	maxPipelined = 64
 
 	// tcpIdle is how long a connection may take for a whole question, from
 	// the moment the one before was read (RFC 7766 §6.2.3 wants seconds).
@@ -27,35 +34,45 @@ const (
 	tcpWrite = 5 * time.Second
 )
 
+// questions has room for what a connection is reading: only one that is in the
+// middle of a message has any.
+var questions = sync.Pool{New: func() any { return new([readSize]byte) }}
+
 func (s *Server) serveTCP(ctx context.Context, k socket) {
 	for {
 		conn, err := k.tcp.AcceptTCP()
 		if err != nil {
+			if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+				s.conns.makeRoom()
+			}
 			if s.readFailed(ctx, "accept TCP", k, err) {
 				return
 			}
 			continue
 		}
-		select {
-		case s.conns <- struct{}{}:
-		default:
+		from := conn.RemoteAddr().(*net.TCPAddr).AddrPort()
+		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+		c, crowded := s.conns.add(conn, from.Addr())
+		if crowded && s.overfull.allow() {
+			s.log.Warn("too many TCP connections: closing those that are idle for longest",
+				"most", s.conns.most, "most of a client", s.conns.share, "client", from.Addr(), "accepted", c != nil)
+		}
+		if c == nil { // its client turns to another server instead of waiting
 			conn.Close()
-			if s.overfull.allow() {
-				s.log.Warn("too many TCP connections: closing new ones", "open", maxConns)
-			}
 			continue
 		}
 		s.wg.Go(func() {
-			defer func() { <-s.conns }()
-			s.serveConn(ctx, conn)
+			defer s.conns.remove(c)
+			s.serveConn(ctx, c, conn, from)
 		})
 	}
 }
 
 // serveConn answers the questions of one connection, in any order as the
-// answers are ready, until the client closes it or keeps it idle.
-func (s *Server) serveConn(ctx context.Context, conn *net.TCPConn) {
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
+// answers are ready, until the client closes it or keeps it idle, or another one
+// needs its place. It reads and writes conn, which may be a layer above c.
+func (s *Server) serveConn(ctx context.Context, c *connection, conn net.Conn, from netip.AddrPort) {
+	stop := context.AfterFunc(ctx, func() { c.Close() })
 	var pending sync.WaitGroup
 	defer func() {
 		// A client may close its side when it has asked; what it asked for
@@ -66,9 +83,8 @@ func (s *Server) serveConn(ctx context.Context, conn *net.TCPConn) {
 	}()
 
 	var (
-		from = conn.RemoteAddr().(*net.TCPAddr).AddrPort()
-		in   bytes.Buffer
-		mu   sync.Mutex // guards writing: one reply goes out after another
+		places = make(chan struct{}, maxPipelined)
+		mu     sync.Mutex // guards writing: one reply goes out after another
 	)
 	write := func(reply []byte) {
 		framed := make([]byte, 2, 2+len(reply))
@@ -78,28 +94,56 @@ func (s *Server) serveConn(ctx context.Context, conn *net.TCPConn) {
 		defer mu.Unlock()
 		conn.SetWriteDeadline(time.Now().Add(tcpWrite))
 		if _, err := conn.Write(framed); err != nil {
-			conn.Close() // half a reply may be out: the stream is spoilt
+			c.Close() // half a reply may be out: the stream is spoilt
 		}
 	}
-	for {
+	// answer reads a question and answers it, or has it answered; false: the
+	// connection has ended.
+	answer := func() bool {
 		conn.SetReadDeadline(time.Now().Add(s.idle))
-		raw, err := readFrame(conn, &in)
+		var size [2]byte
+		if _, err := io.ReadFull(conn, size[:]); err != nil {
+			return false
+		}
+		room := questions.Get().(*[readSize]byte)
+		defer questions.Put(room)
+		raw, err := readMessage(conn, int(binary.BigEndian.Uint16(size[:])), room[:])
 		if err != nil {
-			return
+			return false
 		}
-		switch v := s.handle(raw, nil, netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), true); {
-		case v.reply != nil:
-			write(v.reply)
-		case v.forward != nil:
-			pending.Add(1)
-			s.forward(ctx, v.forward, func(reply []byte) {
-				defer pending.Done()
-				write(reply)
-			})
-		default:
-			return // what may not be answered is no client's
+		s.conns.waiting(c)
+		v := s.handle(raw, nil, from, true)
+		if v.forward == nil {
+			if v.reply != nil {
+				write(v.reply)
+			}
+			s.conns.answered(c)
+			return v.reply != nil // what may not be answered is no client's
 		}
+		places <- struct{}{}
+		pending.Add(1)
+		s.forward(ctx, v.forward, func(reply []byte) {
+			defer pending.Done()
+			defer func() { <-places }()
+			write(reply)
+			s.conns.answered(c)
+		})
+		return true
 	}
+	for answer() {
+	}
+}
+
+// readMessage reads a message of n octets into buf (RFC 1035 §4.2.2). What is
+// longer is cut, as over UDP, and thus malformed; its rest is read, too, so that
+// the next message begins where it should.
+func readMessage(r io.Reader, n int, buf []byte) ([]byte, error) {
+	raw := buf[:min(n, len(buf))]
+	if _, err := io.ReadFull(r, raw); err != nil {
+		return nil, err
+	}
+	_, err := io.CopyN(io.Discard, r, int64(n-len(raw)))
+	return raw, err
 }
 
 // readFrame reads one message with its length before it (RFC 1035 §4.2.2). The
