@@ -48,4 +48,10 @@ var controlMutants = []mutant{
 	{"a daemon that panics, or that the watchdog ends, is started again",
 		"packaging/murakumo.service", "RestartPreventExitStatus=5", "RestartPreventExitStatus=2 5",
 		"./packaging", "TestComesBack"},
+	{"a configuration that others can write is refused, and nothing in it is run",
+		"internal/config/load.go", "if mode&0o002 != 0 {", "if mode&0o002 != 0 && false {",
+		"./internal/config", "TestLoadWhatOthersCanWrite"},
+	{"the init-script of a configuration that others can write is not run",
+		"internal/config/load.go", "\t\tl.RunInit = false\n", "",
+		"./internal/config", "TestLoadWhatOthersCanWrite"},
 }

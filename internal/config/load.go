@@ -140,6 +140,12 @@ func (l *loader) load(src *source, data []byte, mode fs.FileMode) (*Config, erro
 		readKeys(l, value{node: applyFlags(&node{kind: mapping}, l.Flags)}, topKeys, defaults(src.name))
 		return nil, l.errors()
 	}
+	// It says what the daemon runs, as root mostly: as with a hook's file, whoever
+	// can write it can run anything. So its init-script is not run either.
+	if mode&0o002 != 0 {
+		l.problem(whole, "", "writable by others (mode %04o), who could have the daemon run anything: chmod o-w %s", mode, src.name)
+		l.RunInit = false
+	}
 	// The init-script sees what the flags say, as the original's did, and what
 	// it prints does not replace that.
 	root, err := l.initScript(applyFlags(root, l.Flags))

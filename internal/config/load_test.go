@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -53,6 +54,32 @@ func TestLoad(t *testing.T) {
 				t.Errorf("got the warnings %q, want %q", got.Warnings, c.warning)
 			}
 		})
+	}
+}
+
+// A file that anybody can write is refused, as a hook is, and nothing that it
+// names is run.
+func TestLoadWhatOthersCanWrite(t *testing.T) {
+	dir := t.TempDir()
+	path, ran := filepath.Join(dir, "f.yml"), filepath.Join(dir, "ran")
+	text := "auth-key: 0123456789abcdef\ninit-script: |\n  #!/bin/sh\n  : >" + ran + "\n  echo host: 10.0.0.1\nport: no\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		mode    fs.FileMode
+		refused bool
+	}{{0o602, true}, {0o666, true}, {0o664, false}, {0o600, false}} {
+		if err := os.Chmod(path, c.mode); err != nil { // whatever the umask is
+			t.Fatal(err)
+		}
+		os.Remove(ran)
+		_, err := Load(path, Options{RunInit: true})
+		_, there := os.Stat(ran)
+		// The mistake in the file is told beside it.
+		if !strings.Contains(fmt.Sprint(err), "f.yml:6:7: port: ") || strings.Contains(fmt.Sprint(err), "writable by others") != c.refused || (there != nil) != c.refused {
+			t.Errorf("%04o: the script ran: %t, and %v", c.mode, there == nil, err)
+		}
 	}
 }
 
