@@ -54,4 +54,7 @@ var controlMutants = []mutant{
 	{"the init-script of a configuration that others can write is not run",
 		"internal/config/load.go", "\t\tl.RunInit = false\n", "",
 		"./internal/config", "TestLoadWhatOthersCanWrite"},
+	{"a file with mistakes is warned of as well, in one go",
+		"internal/config/load.go", "\t\tif l.Warn != nil {", "\t\tif l.Warn != nil && l.cfg == nil {",
+		"./cmd/mrkmctl", "TestScripts/legacy"},
 }

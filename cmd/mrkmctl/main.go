@@ -152,10 +152,16 @@ func testConfig(ctx context.Context, f *flags, v voice) int {
 	if f.Configtest.value != "" {
 		path = f.Configtest.value
 	}
-	cfg, err := config.Load(path, config.Options{RunInit: f.Init, Context: ctx})
+	var warnings []string
+	warn := func(text string) { warnings = append(warnings, "warning: "+text) }
+	cfg, err := config.Load(path, config.Options{RunInit: f.Init, Context: ctx, Warn: warn})
 	if mistakes, ok := errors.AsType[config.Errors](err); ok {
-		// Each line begins with its place, as editors and people expect it.
+		// Each line begins with its place, as editors and people expect it. The
+		// warnings come last: they can wait.
 		v.talk(mistakes.Error())
+		for _, w := range warnings {
+			v.talk(w)
+		}
 		return 1
 	}
 	if err != nil {

@@ -38,6 +38,9 @@ type Options struct {
 	// Daemon says that this process is going to run the programs: one that
 	// another user could change is refused, and not only warned of.
 	Daemon bool
+	// Warn, if not nil, is told the warnings of a file that has mistakes, too, so
+	// that both can be mended in one go. Those of a good one are in the result.
+	Warn func(text string)
 	// Lstat looks at programs and what leads to them; nil for os.Lstat.
 	Lstat func(name string) (fs.FileInfo, error)
 	// Hostname is the default of the host's name; nil for os.Hostname.
@@ -164,6 +167,11 @@ func (l *loader) load(src *source, data []byte, mode fs.FileMode) (*Config, erro
 		l.warning(whole, "", "readable by others (mode %04o) while it holds a secret: chmod o-r %s", mode, src.name)
 	}
 	if err := l.errors(); err != nil {
+		if l.Warn != nil {
+			for _, w := range l.texts() {
+				l.Warn(w)
+			}
+		}
 		return nil, err
 	}
 	l.cfg.Warnings = l.texts()
