@@ -30,7 +30,7 @@ var balanceMutants = []mutant{
 		"internal/catalog/static.go", "case t.alias || t.done:", "case t.alias:",
 		"./internal/catalog", "TestAnswers"},
 	{"a record has one encoding",
-		"internal/catalog/codec.go", "err := fields(b, 12, once, ", "err := fields(b, 9, once, ",
+		"internal/catalog/codec.go", "err := fields(b, 15, once, ", "err := fields(b, 9, once, ",
 		"./internal/catalog", "TestDecodeIsStrict"},
 	{"a bad check of a static name lets its backup take over",
 		"internal/failover/duty.go", "entries := n.Answers()", "entries := n.Entries",

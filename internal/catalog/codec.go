@@ -45,6 +45,9 @@ import (
 //	  uint64 activated  = 10;
 //	  bool   static     = 11;
 //	  bool   checked    = 12;
+//	  uint32 port       = 13;        // at most 65535
+//	  bytes  text       = 14;        // see Text
+//	  string target     = 15;        // see Record.Target
 //	}
 //
 //	message Key {
@@ -139,6 +142,13 @@ func appendRecord(b []byte, r *Record) []byte {
 	b = appendUint(b, 10, r.Activated)
 	b = appendUint(b, 11, protowire.EncodeBool(r.Static))
 	b = appendUint(b, 12, protowire.EncodeBool(r.Checked))
+	b = appendUint(b, 13, uint64(r.Port))
+	if r.Text != "" {
+		b = appendString(b, 14, string(r.Text))
+	}
+	if r.Target != "" {
+		b = appendString(b, 15, r.Target)
+	}
 	return append(b, r.unknown...)
 }
 
@@ -202,7 +212,7 @@ func decodeKey(f field, k *Key) error {
 func decodeRecord(b []byte) (Record, error) {
 	var r Record
 	var unknown []byte
-	err := fields(b, 12, once, func(f field) error {
+	err := fields(b, 15, once, func(f field) error {
 		var v uint64
 		var err error
 		switch f.num {
@@ -237,6 +247,17 @@ func decodeRecord(b []byte) (Record, error) {
 		case 12:
 			_, err = f.uint(1)
 			r.Checked = true
+		case 13:
+			v, err = f.uint(math.MaxUint16)
+			r.Port = uint16(v)
+		case 14:
+			var b []byte
+			b, err = f.short("text", maxText)
+			r.Text = Text(b)
+		case 15:
+			var b []byte
+			b, err = f.short("target", maxName+1)
+			r.Target = string(b)
 		default:
 			unknown = append(unknown, f.raw...)
 		}

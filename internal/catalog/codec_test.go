@@ -42,6 +42,14 @@ func TestWire(t *testing.T) {
 	}
 	equal("static", rds.Encode(), owner+"1001 1801"+"2219 0a03 726473 1204 0a000002 183c 2001 2864 4801 5002 5801 6001")
 	recoded(t, rds)
+	kinds := grown(NewSet(addr1), []Record{
+		{Name: "app", Addr: addr2, TTL: 60, Priority: Master, Weight: 100, Port: 8080, Text: "\x03a=b\x00"},
+		{Name: "www", Addr: addr2, TTL: 60, Priority: Master, Weight: 100, Target: "a.b."},
+	}, nil)
+	equal("kinds", kinds.Encode(), owner+"1001 1801"+
+		"221b 0a03 617070 1204 0a000002 183c 2001 2864 68903f 7205 03613d6200"+
+		"2217 0a03 777777 1204 0a000002 183c 2001 2864 7a04 612e622e")
+	recoded(t, kinds)
 	next := grown(s, nil, []Key{{"server-01", addr3}})
 	d, ok := next.Delta(1)
 	if !ok {
@@ -84,7 +92,7 @@ func TestDecodeIsStrict(t *testing.T) {
 		"empty set":                    {joined(owner, number(3, 1)), ""},
 		"later priority":               {record(key, number(4, 200)), ""},
 		"later duty":                   {record(key, number(4, 1), number(5, 1), number(7, 200)), ""},
-		"later field of a record":      {record(good, number(13, 0), number(13, 5), tagged(14, nil)), ""},
+		"later field of a record":      {record(good, number(16, 0), number(16, 5), tagged(17, nil)), ""},
 		"later field of the header":    {joined(record(good), tagged(9, []byte("x")), number(100, 1)), ""},
 		"greatest version":             {joined(owner, number(2, MaxVersion), number(3, 1)), ""},
 		"greatest transition":          {record(good, number(8, math.MaxUint64), number(9, math.MaxUint64)), ""},
@@ -139,10 +147,25 @@ func TestDecodeIsStrict(t *testing.T) {
 		"static 2":                        {record(good, number(11, 2)), "greater than"},
 		"static 0 written":                {record(good, number(11, 0)), "zero value"},
 		"checked 2":                       {record(good, number(12, 2)), "greater than"},
+		"port too great":                  {record(good, number(13, 65536)), "greater than"},
+		"port twice":                      {record(good, number(13, 1), number(13, 1)), "field 13 after field 13"},
+		"text":                            {record(good, number(13, 80), tagged(14, []byte("\x01a\x00"))), ""},
+		"text that breaks off":            {record(good, tagged(14, []byte("\x02a"))), "breaks off"},
+		"text too long":                   {record(good, tagged(14, make([]byte, maxText+1))), "1025 octets"},
+		"text as varint":                  {record(good, number(14, 1)), "expected octets"},
+		"text of an origin":               {record(key, number(4, 4), tagged(14, []byte("\x00"))), "an origin has neither"},
+		"target":                          {record(good, tagged(15, []byte("a.example."))), ""},
+		"target that is no name":          {record(good, tagged(15, []byte("a..b"))), "empty label"},
+		"target with two dots":            {record(good, tagged(15, []byte("a.."))), "empty label"},
+		"target too long":                 {record(good, tagged(15, []byte(strings.Repeat("a.", 128)))), "256 octets"},
+		"target of itself":                {record(good, tagged(15, []byte("web"))), "stands for itself"},
+		"target beside a port":            {record(good, number(13, 1), tagged(15, []byte("a"))), "nothing else"},
+		"target of a static name":         {record(good, number(11, 1), tagged(15, []byte("a"))), "nothing else"},
+		"target of an origin":             {record(key, number(4, 4), tagged(15, []byte("a"))), "nothing else"},
 		"checked twice":                   {record(good, number(12, 1), number(12, 1)), "field 12 after field 12"},
-		"record twice, the second later":  {joined(record(good), tagged(4, joined(good, number(13, 1)))), "twice or out of order"},
+		"record twice, the second later":  {joined(record(good), tagged(4, joined(good, number(16, 1)))), "twice or out of order"},
 		"records descend":                 {joined(record(good), tagged(4, joined(tagged(1, []byte("a")), good[5:]))), "twice or out of order"},
-		"record of too much of the later": {record(good, tagged(13, make([]byte, maxRecordUnknown))), "unknown fields"},
+		"record of too much of the later": {record(good, tagged(16, make([]byte, maxRecordUnknown))), "unknown fields"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			s, err := DecodeSet(tt.b, 0)

@@ -79,6 +79,15 @@ func recodedDelta(t testing.TB, d *Delta) *Delta {
 	return got
 }
 
+// kinds give a record what an alias may have beside its address.
+var kinds = []func(Record) Record{
+	func(r Record) Record { return r },
+	func(r Record) Record { r.Port = 80; return r },
+	func(r Record) Record { r.Port, r.Text = 81, "\x03a=b\x00"; return r },
+	func(r Record) Record { r.Static, r.Checked, r.Target = false, false, "www.example."; return r },
+	func(r Record) Record { r.Static, r.Checked, r.Target = false, false, "mysql-server.x"; return r },
+}
+
 var (
 	genAddr = rapid.SampledFrom(addrs)
 	genKey  = rapid.Custom(func(t *rapid.T) Key {
@@ -86,7 +95,7 @@ var (
 	})
 	genUnknown = rapid.Custom(func(t *rapid.T) string {
 		var b []byte
-		num := protowire.Number(13)
+		num := protowire.Number(16)
 		for range rapid.IntRange(0, 2).Draw(t, "fields") {
 			num += protowire.Number(rapid.IntRange(0, 20).Draw(t, "gap"))
 			if rapid.Bool().Draw(t, "varint") {
@@ -115,6 +124,7 @@ var (
 		}
 		if r.Priority != Origin {
 			r.Weight = uint16(rapid.IntRange(1, 2).Draw(t, "weight"))
+			r = rapid.SampledFrom(kinds).Draw(t, "kind")(r)
 		}
 		return r
 	})

@@ -78,6 +78,11 @@ func (v *View) replace(o Owner, is *Member) {
 		if (old == nil) != (n == nil) {
 			v.count(name, n != nil)
 		}
+		if old.Serves() != n.Serves() {
+			for _, protocol := range protocols {
+				v.count(ServiceName(name, protocol), n.Serves())
+			}
+		}
 		if !was.visible() && !is.visible() {
 			continue
 		}
@@ -157,6 +162,7 @@ func (n *Name) altered(name string, o Owner, list []alteration, wasVisible, isVi
 		return nil
 	}
 	next.answers = answers(next.Entries)
+	next.look()
 	return &next
 }
 

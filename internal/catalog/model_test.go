@@ -97,7 +97,18 @@ func checkView(t fataler, v *View) {
 		checkAnswers(t, v, &g)
 	}
 	parents := map[string]bool{}
-	for name := range want.names {
+	below := slices.Collect(maps.Keys(want.names))
+	for name, n := range want.names {
+		port := func(e Entry) bool { return e.Port != 0 }
+		serves := slices.ContainsFunc(n.Entries, port) || slices.ContainsFunc(n.Hidden, port)
+		if g := got[name]; g.Serves() != serves || g.Points() != slices.ContainsFunc(n.Entries, func(e Entry) bool { return e.Target != "" }) {
+			t.Fatalf("name %q serves %v, points %v: %v", name, g.Serves(), g.Points(), g)
+		}
+		if serves {
+			below = append(below, ServiceName(name, "_tcp"), ServiceName(name, "_udp"))
+		}
+	}
+	for _, name := range below {
 		for _, rest, more := strings.Cut(name, "."); more; _, rest, more = strings.Cut(rest, ".") {
 			parents[rest] = true
 		}

@@ -104,7 +104,7 @@ func (r Record) Check() error {
 	case r.Priority.known() && r.Priority != Origin && r.Weight == 0:
 		return fmt.Errorf("record %s: weight is 0, expected 1 to 65535", r.Name)
 	}
-	return nil
+	return r.checkKind()
 }
 
 // known is false for a priority of a later protocol. Such a record stays in its

@@ -101,6 +101,16 @@ type Record struct {
 	// check of its owner, and not merely what is taken for granted.
 	Checked bool
 
+	// Port is where the service of an alias listens, 0 for one that does not say.
+	// It makes the service names of the alias, see ServiceName.
+	Port uint16
+	// Text is what the alias says of itself, "" for nothing.
+	Text Text
+	// Target is another name that this one stands for, "" for none. With a dot at
+	// its end it is a full name, without one a name as those of the table. The
+	// record's address is then only that of who tells.
+	Target string
+
 	// Duty is what the owner's activity check last settled on, Transition
 	// the number of the last transition (rising, per alias), Activated that of
 	// the last one to active, and Acted the last one whose hook has ended,

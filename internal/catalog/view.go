@@ -255,6 +255,8 @@ type Name struct {
 	others int
 	// answers is what Answers gives where that is not Entries.
 	answers *[]Entry
+	// serves and points are what the methods of these names give.
+	serves, points bool
 }
 
 // Of gives the entries of one owner that is alive, sorted by address. A nil Name

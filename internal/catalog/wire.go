@@ -97,6 +97,15 @@ func (f field) message() ([]byte, error) {
 	return f.bytes, nil
 }
 
+// short gives octets that are at most that many, before anybody copies them.
+func (f field) short(what string, most int) ([]byte, error) {
+	b, err := f.message()
+	if err == nil && len(b) > most {
+		err = fmt.Errorf("%s of %d octets: at most %d are allowed", what, len(b), most)
+	}
+	return b, err
+}
+
 func (f field) addr() (netip.Addr, error) {
 	b, err := f.message()
 	if err != nil {
