@@ -98,7 +98,7 @@ var mutants = []mutant{
 		"internal/node/state.go", "if s.data.Running {", "if s.data.Running && false {",
 		"./internal/node", "TestStateAfterKill"},
 	{"only the table leads from one tier to another",
-		"internal/proxy/service.go", "		if len(targets) > 0 {\n			return targets\n		}\n", "",
+		"internal/proxy/service.go", "		if here {\n			return targets\n		}\n", "\t\tif here && tier == catalog.Origin {\n			return targets\n		}\n",
 		"./internal/proxy", "TestTier|TestRefusalNeverCrossesTiers"},
 	{"connections to a member that lost its duty are cut",
 		"internal/proxy/service.go", "if cfg.Cut && len(left) > 0 {", "if cfg.Cut && len(left) > 99 {",

@@ -123,6 +123,7 @@ func (l *loader) finish(whole place) {
 	}
 	l.oldPlaces(c)
 	l.checkNames(c)
+	l.checkTargets(c)
 	l.checkStatic(c)
 	l.checkChecks(c)
 	l.checkPorts(c)

@@ -91,6 +91,9 @@ type Alias struct {
 	TTL      uint32
 	Priority catalog.Priority
 	Weight   uint16
+	Port     uint16       // of the service; 0: none is known
+	Text     catalog.Text // "": none
+	Target   string       // the name that it stands for, as in a record; "": none
 }
 
 // Log says where the log goes. Path "" is standard error.

@@ -122,6 +122,9 @@ var keyCases = map[string]struct {
 	"alias.name":     {"Web", `Aliases[0].Name = "web"`, "a..b", "empty label", "[web]"},
 	"alias.ttl":      {"2147483647", "Aliases[0].TTL = 2147483647", "2147483648", "0 or more", "1h"},
 	"alias.priority": {"Secondary", "Aliases[0].Priority = Secondary", "", "", "origin"},
+	"alias.port":     {"8080", "Aliases[0].Port = 8080", "65536", "1…65535", "http"},
+	"alias.txt":      {"['path=/, x', \"\"]", `Aliases[0].Text = "\tpath=/, x\x00"`, strings.Repeat("x", 256), "256 octets", "{a: b}"},
+	"alias.cname":    {"WWW.example.org", `Aliases[0].Target = "www.example.org."`, "a..b", "empty label", "[a]"},
 	"alias.weight":   {"1", "Aliases[0].Weight = 1", "0", "1…65535", "heavy"},
 }
 

@@ -133,10 +133,10 @@ func TestParseAlias(t *testing.T) {
 		want Alias
 		err  string
 	}{
-		{"web", Alias{"web", 60, catalog.Master, 100}, ""},
-		{"Foo.Bar,300", Alias{"foo.bar", 300, catalog.Master, 100}, ""},
-		{" foo , 0 , Secondary ", Alias{"foo", 0, catalog.Secondary, 100}, ""},
-		{"foo,60,backup,65535", Alias{"foo", 60, catalog.Backup, 65535}, ""},
+		{"web", Alias{Name: "web", TTL: 60, Priority: catalog.Master, Weight: 100}, ""},
+		{"Foo.Bar,300", Alias{Name: "foo.bar", TTL: 300, Priority: catalog.Master, Weight: 100}, ""},
+		{" foo , 0 , Secondary ", Alias{Name: "foo", TTL: 0, Priority: catalog.Secondary, Weight: 100}, ""},
+		{"foo,60,backup,65535", Alias{Name: "foo", TTL: 60, Priority: catalog.Backup, Weight: 65535}, ""},
 		{"", Alias{}, "name is empty"},
 		{"a b", Alias{}, "not allowed"},
 		{"foo,", Alias{}, `ttl: expected whole seconds 0…2147483647, found ""`},

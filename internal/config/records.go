@@ -187,6 +187,7 @@ func (l *loader) aliases(v value, c *Config) {
 			if _, ok := there["name"]; !ok {
 				l.problem(n.place, v.key, "name is missing")
 			}
+			l.checkAlias(there, &a)
 		case n.kind != scalar:
 			l.wrong(e, aliasForm)
 		case n.style == plainStyle && decimal.MatchString(n.text):
@@ -219,6 +220,9 @@ var aliasKeys = []key[Alias]{
 		}
 	}},
 	{"weight", func(l *loader, v value, a *Alias) { integer(l, v, 1, 65535, &a.Weight) }},
+	{"port", func(l *loader, v value, a *Alias) { integer(l, v, 1, 65535, &a.Port) }},
+	{"txt", (*loader).aliasText},
+	{"cname", (*loader).aliasTarget},
 }
 
 // parseTTL reads a TTL of a record.

@@ -78,7 +78,7 @@ var topForms = map[string]form[Config]{
 	},
 	"alias": func(c *Config) *node {
 		return some(listOf(c.Aliases, func(a Alias) *node {
-			a.Name = c.whole(a.Name)
+			a.Name, a.Target = c.whole(a.Name), c.target(a.Target)
 			return aliasNode(&a)
 		}))
 	},
@@ -161,6 +161,14 @@ var aliasForms = map[string]form[Alias]{
 	"ttl":      func(a *Alias) *node { return number(a.TTL) },
 	"priority": func(a *Alias) *node { return text(strings.ToLower(a.Priority.String())) },
 	"weight":   func(a *Alias) *node { return number(a.Weight) },
+	"port": func(a *Alias) *node {
+		if a.Port == 0 {
+			return nil
+		}
+		return number(a.Port)
+	},
+	"txt":   func(a *Alias) *node { return textNode(a.Text) },
+	"cname": func(a *Alias) *node { return optional(a.Target) },
 }
 
 var healthForms = map[string]form[HealthCheck]{

@@ -67,6 +67,12 @@ type Record struct {
 	Transition uint64 `json:"transition"`
 	// Static says that it is the name of something that runs no daemon.
 	Static bool `json:"static,omitempty"`
+	// Port is that of the service, Text the strings of the TXT record, CNAME the name
+	// that it stands for: with a dot at its end a full one, without one a name as
+	// Name is. Absent for a record without.
+	Port  uint16   `json:"port,omitempty"`
+	Text  []string `json:"txt,omitempty"`
+	CNAME string   `json:"cname,omitempty"`
 }
 
 // Member is one daemon of the cluster as the asked node sees it.

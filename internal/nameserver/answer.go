@@ -11,13 +11,19 @@ import (
 
 // Reply is what to do about a question.
 type Reply struct {
-	// Forward: ask the resolvers. The other fields are then empty.
+	// Forward: ask the resolvers. The other fields are then empty, unless CNAMEs
+	// of ours lead to what is to be asked for: those are in Answer.
 	Forward bool
 
 	Rcode         int
 	Authoritative bool
 	Answer        []dns.RR
 	Authority     []dns.RR
+	Additional    []dns.RR
+
+	// target is the name that Answer, which ends in a CNAME then, leads to: in full,
+	// as it stands there; "" for none. With Forward it is what to ask for.
+	target string
 
 	// why explains an answer that has nothing, nil when that is its nature.
 	why *reason
@@ -36,12 +42,26 @@ func Answer(v *catalog.View, r *Rules, rng balance.Rand, q dns.Question, up Upst
 		// nor through us from a resolver.
 		return Reply{Rcode: dns.RcodeRefused}
 	}
+	reply := r.answer(v, rng, q, up)
+	if reply.target != "" {
+		return r.follow(v, rng, q, up, reply)
+	}
+	return reply
+}
+
+// answer is Answer as far as the name itself goes.
+func (r *Rules) answer(v *catalog.View, rng balance.Rand, q dns.Question, up Upstream) Reply {
 	name := strings.ToLower(strings.TrimSuffix(q.Name, "."))
 	bare, under := r.strip(name)
 
 	if bare != "" && (r.Names == nil || r.Names(bare)) {
 		if n := v.Name(bare); n != nil {
 			return r.address(v, n, rng, q)
+		}
+	}
+	if alias, ok := catalog.ServiceOf(bare); ok && (r.Names == nil || r.Names(alias)) {
+		if n := v.Name(alias); n.Serves() {
+			return r.service(v, n, rng, q)
 		}
 	}
 	if a, ok := parseReverse(name); ok && (r.Addrs == nil || r.Addrs(a)) {
@@ -122,14 +142,28 @@ func (r *Rules) strip(name string) (bare string, under bool) {
 // it is that of a dead node.
 func (r *Rules) address(v *catalog.View, n *catalog.Name, rng balance.Rand, q dns.Question) Reply {
 	tiers := activeTiers(n.Answers())
+	if n.Points() {
+		if e := pointing(n.Answers(), tiers); e != nil {
+			return r.elsewhere(e, q)
+		}
+	}
 	switch {
 	case len(tiers) > 0 && (q.Qtype == dns.TypeA || q.Qtype == dns.TypeAAAA):
 		if reply := r.addresses(v, n, tiers, rng, q); len(reply.Answer) > 0 {
 			return reply
 		}
+	case len(tiers) > 0 && q.Qtype == dns.TypeTXT:
+		if reply := texts(n.Answers(), tiers, q); len(reply.Answer) > 0 {
+			return reply
+		}
 	case len(tiers) > 0 && q.Qtype == dns.TypeANY:
 		return r.minimalANY(q)
 	}
+	return r.lacking(v, n, tiers)
+}
+
+// lacking is the answer for a name that has no record of the type, and why.
+func (r *Rules) lacking(v *catalog.View, n *catalog.Name, tiers []catalog.Priority) Reply {
 	reply := r.nothing(v, dns.RcodeSuccess)
 	switch {
 	case len(tiers) > 0: // none of this type
@@ -210,7 +244,7 @@ func (r *Rules) addresses(v *catalog.View, n *catalog.Name, tiers []catalog.Prio
 	for _, priority := range tiers {
 		tier := tierRoom[:0]
 		for i := range es {
-			if e := &es[i]; e.Active && e.Priority == priority && e.Addr.Is4() == (q.Qtype == dns.TypeA) {
+			if e := &es[i]; e.Active && e.Priority == priority && e.Addr.Is4() == (q.Qtype == dns.TypeA) && e.Target == "" {
 				tier = append(tier, e)
 			}
 		}
@@ -280,7 +314,7 @@ func (r *Rules) pointer(v *catalog.View, es []catalog.Entry, q dns.Question) Rep
 	var best *catalog.Entry
 	for i := range es {
 		e := &es[i]
-		if !e.Active || e.Priority > catalog.Origin {
+		if !e.Active || e.Priority > catalog.Origin || e.Target != "" {
 			continue
 		}
 		if (best == nil || nearer(e, best)) && v.Active(*e) {

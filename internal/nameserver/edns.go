@@ -36,6 +36,7 @@ type reason struct {
 var (
 	noHealthy     = &reason{dns.ExtendedErrorCodeOther, "no healthy record"}
 	hostsGone     = &reason{dns.ExtendedErrorCodeOther, "the hosts of this name are gone"}
+	endless       = &reason{dns.ExtendedErrorCodeOther, "the CNAMEs behind this name have no end"}
 	notAllowed    = &reason{dns.ExtendedErrorCodeProhibited, "allow-recursion does not have this client"}
 	notAsked      = &reason{dns.ExtendedErrorCodeProhibited, "allow-query does not have this client"}
 	notOurs       = &reason{dns.ExtendedErrorCodeNotAuthoritative, ""}

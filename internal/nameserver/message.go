@@ -1,6 +1,7 @@
 package nameserver
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -48,6 +49,10 @@ type query struct {
 	upstream Upstream
 	// forwarder is the one that asks the resolvers of the question's name.
 	forwarder *forwarder
+	// behind is the question of the client when this one is about the name that it
+	// led to, and chain how; nil: it is the client's own.
+	behind *query
+	chain  []dns.RR
 }
 
 // verdict is what came of a packet: a reply, or a question for the resolvers,
@@ -122,11 +127,14 @@ func (s *Server) handle(raw, buf []byte, from netip.AddrPort, tcp bool) verdict 
 	}
 	v := s.view()
 	r := Answer(v, &now.rules, globalRand{}, q.question, up)
-	q.forwarder = now.routes.of(q.question.Name)
+	q.forwarder = now.routes.of(cmp.Or(r.target, q.question.Name))
 	if r.Forward && q.forwarder == nil {
 		r = Answer(v, &now.rules, globalRand{}, q.question, NoUpstream)
 	}
 	if r.Forward {
+		if r.target != "" {
+			return q.onward(r)
+		}
 		if reply := q.fromCache(buf, time.Now()); reply != nil {
 			return verdict{reply: reply}
 		}
@@ -142,6 +150,7 @@ func (s *Server) handle(raw, buf []byte, from netip.AddrPort, tcp bool) verdict 
 		MsgHdr: dns.MsgHdr{Rcode: r.Rcode, Authoritative: r.Authoritative},
 		Answer: r.Answer,
 		Ns:     r.Authority,
+		Extra:  r.Additional,
 	}
 	return verdict{reply: q.pack(buf, &msg)}
 }

@@ -127,6 +127,7 @@ func (s *Server) Close() error {
 // there. It does not wait: the caller goes on with the next packet. write is
 // called once, from another goroutine or from this one.
 func (s *Server) forward(ctx context.Context, q *query, write func([]byte)) {
+	write = q.joining(write)
 	select {
 	case s.waiting <- struct{}{}:
 	default:

@@ -16,7 +16,7 @@ import (
 // table makes a view from text, a record a line, the word down at its end when
 // its owner is dead:
 //
-//	OWNER  ADDR  NAME  TTL  PRIORITY  WEIGHT  active|inactive  [down] [static] [checked]
+//	OWNER  ADDR  NAME  TTL  PRIORITY  WEIGHT  active|inactive  [down] [static] [checked] [port=N] [txt=A,B] [cname=NAME]
 //
 // The first owner is this node, and of course alive.
 func table(t testing.TB, text string) *catalog.View {
@@ -52,7 +52,16 @@ func table(t testing.TB, text string) *catalog.View {
 		}
 		status[owner] = catalog.Alive
 		for _, word := range w[7:] {
+			word, value, _ := strings.Cut(word, "=")
 			switch word {
+			case "port":
+				_, err = fmt.Sscan(value, &r.Port)
+				fatal(t, err)
+			case "txt":
+				r.Text, err = catalog.NewText(strings.Split(value, ",")...)
+				fatal(t, err)
+			case "cname":
+				r.Target = value
 			case "down":
 				status[owner] = catalog.Dead
 			case "static":

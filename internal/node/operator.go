@@ -18,7 +18,14 @@ import (
 func (c *Core) AddRecords(_ context.Context, specs []control.RecordSpec) ([]catalog.Record, error) {
 	var aliases []config.Alias
 	for _, s := range specs {
-		aliases = append(aliases, config.Alias{Name: c.bare(s.Name), TTL: s.TTL, Priority: s.Priority, Weight: s.Weight})
+		a := config.Alias{Name: c.bare(s.Name)}
+		// What an operator says nothing of stays as the file has it.
+		file := c.config().Aliases
+		if i := slices.IndexFunc(file, func(f config.Alias) bool { return f.Name == a.Name }); i >= 0 {
+			a = file[i]
+		}
+		a.TTL, a.Priority, a.Weight = s.TTL, s.Priority, s.Weight
+		aliases = append(aliases, a)
 	}
 	added, err := c.records.add(aliases)
 	if err != nil {

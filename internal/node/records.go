@@ -166,7 +166,10 @@ func (r *records) of(host config.Host, a config.Alias, c checked) []catalog.Reco
 	own := r.cat.View().Own()
 	recs := make([]catalog.Record, 0, len(host.Addrs))
 	for _, addr := range host.Addrs {
-		rec := catalog.Record{Name: a.Name, Addr: addr, TTL: a.TTL, Priority: a.Priority, Weight: a.Weight}
+		rec := catalog.Record{
+			Name: a.Name, Addr: addr, TTL: a.TTL, Priority: a.Priority, Weight: a.Weight,
+			Port: a.Port, Text: a.Text, Target: a.Target,
+		}
 		if was, there := own.Get(rec.Key()); there {
 			rec.Transition, rec.Activated = was.Transition, was.Activated
 		}

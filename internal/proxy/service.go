@@ -222,18 +222,24 @@ func (s *service) update(ctx context.Context, cfg *Config, targets []Target) {
 
 // Tier gives the members of the highest tier of a name that has an Active
 // record: masters, or else secondaries, or else backups, or else the hosts of
-// that name themselves. Only the table leads from one tier to another.
+// that name themselves. Only the table leads from one tier to another. A tier
+// whose records stand for another name has no members.
 func Tier(name *catalog.Name, port uint16) (targets []Target) {
 	if name == nil {
 		return nil
 	}
 	for _, tier := range []catalog.Priority{catalog.Master, catalog.Secondary, catalog.Backup, catalog.Origin} {
+		here := false
 		for _, e := range name.Answers() {
-			if e.Active && e.Priority == tier {
+			if !e.Active || e.Priority != tier {
+				continue
+			}
+			here = true
+			if e.Target == "" {
 				targets = append(targets, Target{Addr: netip.AddrPortFrom(e.Addr, port), Weight: max(1, int(e.Weight))})
 			}
 		}
-		if len(targets) > 0 {
+		if here {
 			return targets
 		}
 	}

@@ -674,6 +674,7 @@ func TestTier(t *testing.T) {
 		a := netip.MustParseAddr(addr)
 		return catalog.Entry{Record: catalog.Record{Name: "db", Addr: a, Priority: p, Weight: w, Active: active}}
 	}
+	elsewhere := func(e catalog.Entry) catalog.Entry { e.Target = "www.example."; return e }
 	for _, c := range []struct {
 		entries []catalog.Entry
 		want    string
@@ -684,6 +685,9 @@ func TestTier(t *testing.T) {
 		{[]catalog.Entry{rec("10.0.0.1", catalog.Master, 100, false), rec("10.0.0.3", catalog.Backup, 7, true)}, "10.0.0.3:9*7"},
 		{[]catalog.Entry{rec("10.0.0.1", catalog.Master, 100, false)}, ""},
 		{[]catalog.Entry{rec("10.0.0.1", catalog.Origin, 0, true)}, "10.0.0.1:9*1"},
+		{[]catalog.Entry{elsewhere(rec("10.0.0.1", catalog.Master, 1, true)), rec("10.0.0.2", catalog.Backup, 1, true)}, ""},
+		{[]catalog.Entry{elsewhere(rec("10.0.0.1", catalog.Master, 1, false)), rec("10.0.0.2", catalog.Backup, 1, true)}, "10.0.0.2:9*1"},
+		{[]catalog.Entry{elsewhere(rec("10.0.0.1", catalog.Master, 1, true)), rec("10.0.0.2", catalog.Master, 1, true)}, "10.0.0.2:9*1"},
 	} {
 		var got []string
 		for _, x := range Tier(&catalog.Name{Name: "db", Entries: c.entries}, 9) {
