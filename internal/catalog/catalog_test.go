@@ -48,6 +48,20 @@ func TestUpdateWithoutChange(t *testing.T) {
 	}
 }
 
+func TestTouch(t *testing.T) {
+	c := New(Options{Self: addr1})
+	old := c.Update(put(t, rec("web", addr1)))
+	v := c.Touch()
+	select {
+	case <-old.Superseded():
+	default:
+		t.Error("who watches is not told")
+	}
+	if v != c.View() || v.Serial() <= old.Serial() || v.Own() != old.Own() {
+		t.Errorf("serial %d after %d, version %d after %d", v.Serial(), old.Serial(), v.Own().Version(), old.Own().Version())
+	}
+}
+
 func TestPutRefuses(t *testing.T) {
 	c := New(Options{Self: addr1})
 	c.Update(func(e *Edit) {

@@ -128,6 +128,7 @@ func (l *loader) finish(whole place) {
 	l.checkChecks(c)
 	l.checkPorts(c)
 	l.checkResolvers(c)
+	l.checkTransfer(c)
 
 	if records := len(c.Host.Addrs)*(1+len(c.Aliases)) + c.staticRecords(); records > c.MaxRecords {
 		l.problem(l.at("max-records", whole), "max-records", "this node alone has %d records, more than the %d that others would accept",

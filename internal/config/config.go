@@ -41,7 +41,9 @@ type Config struct {
 	Cache          bool
 	AllowQuery     []netip.Prefix // nil: all
 	AllowRecursion []netip.Prefix // nil: loopback, private and link-local
-	Daemon         string         // one of DaemonCommands; "": the daemon itself, in the foreground
+	AllowTransfer  []netip.Prefix
+	Notify         []netip.AddrPort
+	Daemon         string // one of DaemonCommands; "": the daemon itself, in the foreground
 	WorkingDir     string
 	OnStop         OnStop
 	Log            Log

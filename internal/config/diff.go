@@ -34,6 +34,8 @@ var settings = map[string]When{
 	"NegativeTTL":           Running,
 	"AllowQuery":            Running,
 	"AllowRecursion":        Running,
+	"AllowTransfer":         Running,
+	"Notify":                Running,
 	"Cache":                 Running,
 	"Balancing":             Running,
 	"OnStop":                Running,

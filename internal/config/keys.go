@@ -34,6 +34,8 @@ var topKeys = []key[Config]{
 	{"enable-cache", func(l *loader, v value, c *Config) { l.boolean(v, &c.Cache) }},
 	{"allow-query", (*loader).allowQuery},
 	{"allow-recursion", (*loader).allowRecursion},
+	{"allow-transfer", (*loader).allowTransfer},
+	{"notify", (*loader).notify},
 	{"daemon", (*loader).daemon},
 	{"working-dir", (*loader).workingDir},
 	{"on-stop", func(l *loader, v value, c *Config) {

@@ -83,24 +83,30 @@ func (l *loader) resolvers(v value, suffix string, c *Config) {
 }
 
 func readResolver(text string) (Resolver, error) {
+	at, err := serverAddr(text)
+	return Resolver{Addr: at}, err
+}
+
+// serverAddr reads the address of a DNS server; a port that is missing is 53.
+func serverAddr(text string) (netip.AddrPort, error) {
 	host, port, err := splitPort(text)
 	if err != nil {
-		return Resolver{}, err
+		return netip.AddrPort{}, err
 	}
 	a, err := netip.ParseAddr(host)
 	if err != nil {
-		return Resolver{}, err
+		return netip.AddrPort{}, err
 	}
 	if a.IsUnspecified() || a.IsMulticast() {
-		return Resolver{}, fmt.Errorf("%v is no address of a server", a)
+		return netip.AddrPort{}, fmt.Errorf("%v is no address of a server", a)
 	}
 	n := uint16(53)
 	if port != "" {
 		if n, err = parsePort(port); err != nil {
-			return Resolver{}, err
+			return netip.AddrPort{}, err
 		}
 	}
-	return Resolver{Addr: netip.AddrPortFrom(a.Unmap(), n)}, nil
+	return netip.AddrPortFrom(a.Unmap(), n), nil
 }
 
 // resolverNode writes what resolver reads.

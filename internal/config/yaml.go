@@ -104,6 +104,8 @@ var topForms = map[string]form[Config]{
 		}
 		return listOf(c.AllowRecursion, textOf)
 	},
+	"allow-transfer":         func(c *Config) *node { return some(listOf(c.AllowTransfer, textOf)) },
+	"notify":                 func(c *Config) *node { return some(listOf(c.Notify, textOf)) },
 	"working-dir":            func(c *Config) *node { return text(c.WorkingDir) },
 	"on-stop":                func(c *Config) *node { return text(c.OnStop.String()) },
 	"log-path":               func(c *Config) *node { return optional(c.Log.Path) },

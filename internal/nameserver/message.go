@@ -55,11 +55,12 @@ type query struct {
 	chain  []dns.RR
 }
 
-// verdict is what came of a packet: a reply, or a question for the resolvers,
-// or neither when nothing may be said.
+// verdict is what came of a packet: a reply, or a question for the resolvers, or
+// over TCP a zone to be sent, or nothing when nothing may be said.
 type verdict struct {
-	reply   []byte
-	forward *query
+	reply    []byte
+	forward  *query
+	transfer *transfer
 }
 
 // handle decides about one packet, and answers what needs no resolver. It
@@ -120,6 +121,9 @@ func (s *Server) handle(raw, buf []byte, from netip.AddrPort, tcp bool) verdict 
 	if q.question.Qclass != dns.ClassINET {
 		q.why = notSupported
 		return verdict{reply: q.pack(buf, &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: dns.RcodeRefused}})}
+	}
+	if t := q.question.Qtype; t == dns.TypeAXFR || t == dns.TypeIXFR {
+		return s.answerTransfer(q, &msg, buf, &now.rules, tcp)
 	}
 	up := q.upstream
 	if up == MayForward && !q.rd {

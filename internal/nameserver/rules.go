@@ -38,6 +38,11 @@ type Rules struct {
 	// AllowRecursion lists who may have questions forwarded. nil: loopback,
 	// private and link-local addresses; empty: nobody.
 	AllowRecursion []netip.Prefix
+	// AllowTransfer lists who may have all records of Domain at once. None:
+	// nobody.
+	AllowTransfer []netip.Prefix
+	// Notify lists the secondaries that are told when Domain has changed.
+	Notify []netip.AddrPort
 	// Cache keeps what the resolvers answered for as long as they say.
 	Cache bool
 
@@ -82,6 +87,9 @@ func (r *Rules) mayRecurse(client netip.Addr) bool {
 func (r *Rules) mayAsk(client netip.Addr) bool {
 	return r.AllowQuery == nil || within(r.AllowQuery, client)
 }
+
+// mayTransfer says whether client may have all records of the domain.
+func (r *Rules) mayTransfer(client netip.Addr) bool { return within(r.AllowTransfer, client) }
 
 func within(prefixes []netip.Prefix, client netip.Addr) bool {
 	// A prefix contains no address that has a zone, and link-local clients

@@ -50,7 +50,9 @@ type Server struct {
 	sockets []socket
 	waiting chan struct{} // one for each question that waits for resolvers
 	conns   *connections
-	secret  [32]byte // of the cookies
+	// transfers has one for each zone that is being sent.
+	transfers chan struct{}
+	secret    [32]byte // of the cookies
 	// idle is tcpIdle, but for tests.
 	idle time.Duration
 	// wg counts every goroutine that Run has started.
@@ -63,6 +65,8 @@ type Server struct {
 type policy struct {
 	rules  Rules
 	routes routes
+	// superseded is closed when another one has taken its place.
+	superseded chan struct{}
 }
 
 // New makes a server that answers from the view it is given at the time of
@@ -71,9 +75,10 @@ func New(cfg Config, view func() *catalog.View) *Server {
 	s := &Server{
 		bind: cfg.Bind, port: cfg.Port, view: view, log: cfg.Log,
 		waiting: make(chan struct{}, maxWaiting), conns: newConnections(maxConns, maxConnsOfHost), idle: tcpIdle,
+		transfers: make(chan struct{}, maxTransfers),
 	}
 	crand.Read(s.secret[:]) // never fails
-	s.policy.Store(new(policy))
+	s.policy.Store(&policy{superseded: make(chan struct{})})
 	s.Change(cfg.Rules, cfg.Resolvers)
 	return s
 }
@@ -84,9 +89,13 @@ func New(cfg Config, view func() *catalog.View) *Server {
 // once.
 func (s *Server) Change(rules Rules, resolvers []Resolver) {
 	rules.nsid = rules.identifier()
-	before := s.policy.Load().routes
-	next := &policy{rules: rules, routes: newRoutes(resolvers, rules.Cache, before, s.log, s.wg.Go)}
+	before := s.policy.Load()
+	next := &policy{
+		rules: rules, superseded: make(chan struct{}),
+		routes: newRoutes(resolvers, rules.Cache, before.routes, s.log, s.wg.Go),
+	}
 	s.policy.Store(next)
+	close(before.superseded)
 }
 
 // Run answers until ctx is done, then closes the sockets and returns nil when
@@ -103,6 +112,7 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		s.wg.Go(func() { s.serveTCP(ctx, k) })
 	}
+	s.wg.Go(func() { s.notify(ctx) })
 	<-ctx.Done()
 	err := s.Close()
 	s.wg.Wait()

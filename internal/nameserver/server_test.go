@@ -108,8 +108,13 @@ func receive(t testing.TB, c *dns.Conn) *dns.Msg {
 // upstream is a resolver that answers with h, over UDP and TCP.
 func upstream(t testing.TB, h dns.HandlerFunc) netip.AddrPort {
 	t.Helper()
+	return upstreamAt(t, loopback, h)
+}
+
+func upstreamAt(t testing.TB, at netip.Addr, h dns.HandlerFunc) netip.AddrPort {
+	t.Helper()
 	// The pair of sockets is made as the server makes its own.
-	k, err := listen(loopback, 0)
+	k, err := listen(at, 0)
 	fatal(t, err)
 	for _, s := range []*dns.Server{{PacketConn: k.udp}, {Listener: k.tcp}} {
 		up := make(chan struct{})

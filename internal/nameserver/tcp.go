@@ -30,7 +30,8 @@ const (
 	// question takes, so no answer finds its connection closed.
 	tcpIdle = 10 * time.Second
 
-	// tcpWrite is how long a client may take to accept a reply.
+	// tcpWrite is how long a client may take to accept a reply, or one message
+	// of a zone.
 	tcpWrite = 5 * time.Second
 )
 
@@ -86,7 +87,7 @@ func (s *Server) serveConn(ctx context.Context, c *connection, conn net.Conn, fr
 		places = make(chan struct{}, maxPipelined)
 		mu     sync.Mutex // guards writing: one reply goes out after another
 	)
-	write := func(reply []byte) {
+	write := func(reply []byte) bool {
 		framed := make([]byte, 2, 2+len(reply))
 		binary.BigEndian.PutUint16(framed, uint16(len(reply)))
 		framed = append(framed, reply...)
@@ -95,7 +96,9 @@ func (s *Server) serveConn(ctx context.Context, c *connection, conn net.Conn, fr
 		conn.SetWriteDeadline(time.Now().Add(tcpWrite))
 		if _, err := conn.Write(framed); err != nil {
 			c.Close() // half a reply may be out: the stream is spoilt
+			return false
 		}
+		return true
 	}
 	// answer reads a question and answers it, or has it answered; false: the
 	// connection has ended.
@@ -114,11 +117,14 @@ func (s *Server) serveConn(ctx context.Context, c *connection, conn net.Conn, fr
 		s.conns.waiting(c)
 		v := s.handle(raw, nil, from, true)
 		if v.forward == nil {
-			if v.reply != nil {
-				write(v.reply)
+			defer s.conns.answered(c)
+			switch {
+			case v.transfer != nil:
+				return s.sendTransfer(v.transfer, write)
+			case v.reply != nil:
+				return write(v.reply)
 			}
-			s.conns.answered(c)
-			return v.reply != nil // what may not be answered is no client's
+			return false // what may not be answered is no client's
 		}
 		places <- struct{}{}
 		pending.Add(1)

@@ -44,9 +44,12 @@ func New(cfg *config.Config, env Env, version string) (*Node, error) {
 	n.dns = nameserver.New(nameserver.Config{
 		Bind: cfg.Bind, Port: cfg.Port, Resolvers: resolvers(cfg), Log: env.Log, Rules: n.rules(cfg),
 	}, core.View)
-	core.parts = append(core.parts, func(_, next *config.Config) (commit, undo func(), err error) {
+	core.parts = append(core.parts, func(now, next *config.Config) (commit, undo func(), err error) {
 		return func() {
 			n.dns.Change(n.rules(next), resolvers(next))
+			if zoneDiffers(now, next) {
+				core.cat.Touch()
+			}
 			n.proxy.Apply(proxyConfigs(next.Proxies))
 		}, nil, nil
 	})
@@ -75,6 +78,8 @@ func (n *Node) rules(cfg *config.Config) nameserver.Rules {
 		Addrs:          func(a netip.Addr) bool { return cfg.Addrs.Match(a.String()) },
 		AllowQuery:     cfg.AllowQuery,
 		AllowRecursion: cfg.AllowRecursion,
+		AllowTransfer:  cfg.AllowTransfer,
+		Notify:         cfg.Notify,
 	}
 }
 

@@ -78,6 +78,8 @@ func (g garage) file(i int) string {
 	w("name-excludes: %s", odd("secret", "[secret, hidden]"))
 	w("allow-query: %s", odd("127.0.0.0/8", "[127.0.0.0/8, 10.0.0.0/8]"))
 	w("allow-recursion: %s", odd("127.0.0.0/8", "[127.0.0.0/8, 10.0.0.0/8]"))
+	w("allow-transfer: %s", odd("127.0.0.0/8", "[127.0.0.1, 10.0.0.0/8]"))
+	w("notify: %s", odd("127.0.0.1:9", "[127.0.0.1:9, 127.0.0.2:9]"))
 	w("log-path: %s/log-%s", g.dir, odd("a", "b"))
 	w("log-level: %s", odd("info", "debug"))
 	w("notification: {host: 127.0.0.1, port: 9, helo: name-%d, recipients: ops@example.org}", i%3)

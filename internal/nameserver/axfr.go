@@ -1,0 +1,169 @@
+package nameserver
+
+import (
+	"iter"
+	"math"
+	"strings"
+
+	"github.com/miekg/dns"
+
+	"murakumo/internal/catalog"
+)
+
+const (
+	// maxTransfers is how many zones are on their way at a time; one more gets
+	// SERVFAIL, and its secondary comes again.
+	maxTransfers = 8
+
+	// transferSize is about how many octets a message of a transfer has: within
+	// 16 KiB names can be compressed.
+	transferSize = 16000
+)
+
+var (
+	notTransferred   = &reason{dns.ExtendedErrorCodeProhibited, "allow-transfer does not have this client"}
+	tooManyTransfers = &reason{dns.ExtendedErrorCodeOther, "too many zone transfers at a time"}
+	wantsTCP         = &reason{dns.ExtendedErrorCodeNotSupported, "a zone is transferred over TCP"}
+)
+
+// zoneSets gives the sets of records that a name of the table can stand for: names
+// without the domain, and types.
+func zoneSets(n *catalog.Name) iter.Seq2[string, uint16] {
+	return func(yield func(string, uint16) bool) {
+		for _, t := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeTXT, dns.TypeCNAME} {
+			if !yield(n.Name, t) {
+				return
+			}
+		}
+		if n.Serves() {
+			_ = yield(catalog.ServiceName(n.Name, "_tcp"), dns.TypeSRV) &&
+				yield(catalog.ServiceName(n.Name, "_udp"), dns.TypeSRV)
+		}
+	}
+}
+
+// fits says whether a name in full is not too long to be written (RFC 1035
+// §2.3.4); nobody can ask for one that is.
+func fits(name string) bool { return len(name) <= 254 }
+
+// zone gives all records of the domain: those that Answer has for every name and
+// type, whoever asks and however many there are, and none of those that it passes
+// on. First and last is the SOA (RFC 5936 §2.2).
+func (r *Rules) zone(v *catalog.View) iter.Seq[dns.RR] {
+	uncut := *r
+	uncut.MaxAnswers, uncut.Balancing = math.MaxInt32, nil
+	return func(yield func(dns.RR) bool) {
+		soa := r.soa(v)
+		if !yield(soa) || !yield(r.ns()) {
+			return
+		}
+		for n := range v.Names() {
+			for name, qtype := range zoneSets(n) {
+				q := dns.Question{Name: r.qualify(name), Qtype: qtype, Qclass: dns.ClassINET}
+				if !fits(q.Name) {
+					continue
+				}
+				for _, rr := range Answer(v, &uncut, globalRand{}, q, NoUpstream).Answer {
+					target := ""
+					switch rr := rr.(type) {
+					case *dns.CNAME:
+						target = rr.Target
+					case *dns.SRV:
+						target = rr.Target
+					}
+					// The records of a CNAME's target are in the answer, too:
+					// they come in their turn.
+					if h := rr.Header(); h.Rrtype == qtype && h.Name == q.Name && fits(target) && !yield(rr) {
+						return
+					}
+				}
+			}
+		}
+		yield(soa)
+	}
+}
+
+// transfer is a zone on its way to a secondary: the query with its rules, and the
+// table of one moment, so that what arrives is what one serial stands for.
+type transfer struct {
+	q     *query
+	rules Rules
+	view  *catalog.View
+}
+
+// messages gives the replies that the zone is sent in.
+func (x *transfer) messages() iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		var rrs []dns.RR
+		size := 0
+		flush := func() bool {
+			reply := x.q.pack(nil, &dns.Msg{MsgHdr: dns.MsgHdr{Authoritative: true}, Answer: rrs})
+			rrs, size = nil, 0
+			return yield(reply)
+		}
+		for rr := range x.rules.zone(x.view) {
+			if n := dns.Len(rr); size+n > transferSize && len(rrs) > 0 && !flush() {
+				return
+			} else {
+				size += n
+			}
+			rrs = append(rrs, rr)
+		}
+		flush() // at least the last SOA
+	}
+}
+
+// answerTransfer answers a question for the zone, or for what has changed in it
+// (RFC 5936, RFC 1995). We keep no past, so who has an older zone gets all of it
+// (RFC 1995 §4). why says what it comes to otherwise.
+func (s *Server) answerTransfer(q *query, m *dns.Msg, buf []byte, rules *Rules, tcp bool) verdict {
+	reply := func(rcode int, why *reason, answer ...dns.RR) verdict {
+		q.why = why
+		return verdict{reply: q.pack(buf, &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: rcode, Authoritative: len(answer) > 0}, Answer: answer})}
+	}
+	incremental := q.question.Qtype == dns.TypeIXFR
+	name := strings.ToLower(strings.TrimSuffix(q.question.Name, "."))
+	switch {
+	case !rules.mayTransfer(q.from.Addr()):
+		return reply(dns.RcodeRefused, notTransferred)
+	case name == "" || name != rules.Domain:
+		return reply(dns.RcodeNotAuth, notOurs) // RFC 5936 §2.2.1
+	case !tcp && !incremental:
+		return reply(dns.RcodeRefused, wantsTCP) // RFC 5936 §4.2
+	}
+	v := s.view()
+	if incremental {
+		if len(m.Ns) != 1 {
+			return reply(dns.RcodeFormatError, nil) // RFC 1995 §3
+		}
+		has, ok := m.Ns[0].(*dns.SOA)
+		if !ok || strings.ToLower(strings.TrimSuffix(has.Hdr.Name, ".")) != name {
+			return reply(dns.RcodeFormatError, nil)
+		}
+		// Nothing newer (RFC 1982 §3.2), or more than a packet takes: the
+		// SOA alone says so (RFC 1995 §2).
+		if soa := rules.soa(v); !tcp || int32(soa.Serial-has.Serial) <= 0 {
+			return reply(dns.RcodeSuccess, nil, soa)
+		}
+	}
+	return verdict{transfer: &transfer{q: q, rules: *rules, view: v}}
+}
+
+// sendTransfer writes a zone; false: the connection has ended.
+func (s *Server) sendTransfer(x *transfer, write func([]byte) bool) bool {
+	select {
+	case s.transfers <- struct{}{}:
+		defer func() { <-s.transfers }()
+	default:
+		x.q.why = tooManyTransfers
+		return write(x.q.pack(nil, &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: dns.RcodeServerFailure}}))
+	}
+	for reply := range x.messages() {
+		if !write(reply) {
+			s.log.Warn("zone transfer broken off: the secondary did not take it", "client", x.q.from, "zone", x.rules.Domain)
+			return false
+		}
+	}
+	s.log.Info("zone transferred", "client", x.q.from, "zone", x.rules.Domain, "serial", uint32(x.view.Serial()))
+	return true
+}
