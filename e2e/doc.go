@@ -16,6 +16,8 @@
 //
 //	go test -v ./e2e -run TestFailoverEC2       # half a minute
 //
+// TestSecondary has a real NSD and a real Knot transfer the zone and hear of changes.
+//
 // TestDev lives a newcomer's first five minutes with `murakumo dev`, as a user
 // without privileges. TestMakeRun starts the same through make, and
 // TestMakeRunWithoutGossip shows that it can fail.

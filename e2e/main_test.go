@@ -27,6 +27,8 @@ var needs = map[string]string{
 	"flock":              "util-linux",
 	"dig":                "bind9-dnsutils",
 	"unbound":            "unbound",
+	"nsd":                "nsd",
+	"knotd":              "knot",
 	"mariadbd":           "mariadb-server",
 	"mariadb-install-db": "mariadb-server",
 	"postfix":            "postfix",
