@@ -57,4 +57,7 @@ var controlMutants = []mutant{
 	{"a file with mistakes is warned of as well, in one go",
 		"internal/config/load.go", "\t\tif l.Warn != nil {", "\t\tif l.Warn != nil && l.cfg == nil {",
 		"./cmd/mrkmctl", "TestScripts/legacy"},
+	{"a check that had no answer says so in words for people",
+		"internal/check/check.go", "if !errors.Is(err, context.DeadlineExceeded) {", "if err == nil || !errors.Is(err, context.Canceled) {",
+		"./internal/check", "TestHTTPHangs|TestTCPMatch"},
 }

@@ -20,6 +20,7 @@ package check
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -71,15 +72,24 @@ func Compile(s *expr.Script) Probe { return CompileAt(s, "127.0.0.1") }
 // 127.0.0.1, where nothing else is said, it asks of that host.
 func CompileAt(s *expr.Script, host string) Probe {
 	return func(ctx context.Context) error {
-		return s.Eval(ctx, func(ctx context.Context, c expr.Call) error {
+		return forPeople(s.Eval(ctx, func(ctx context.Context, c expr.Call) error {
 			c = c.At(host)
 			make := calls[c.Name]
 			if make == nil {
 				return fmt.Errorf("this program has no %s", c.Name)
 			}
 			return without(c.Secrets(), make(c)(ctx))
-		})
+		}))
 	}
+}
+
+// forPeople says for people that a probe was out of time, whatever the libraries
+// below called that.
+func forPeople(err error) error {
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return masked{strings.ReplaceAll(err.Error(), context.DeadlineExceeded.Error(), "no answer in time"), err}
 }
 
 // without takes the secrets out of what an error says: a server may repeat

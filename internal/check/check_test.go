@@ -84,8 +84,11 @@ func hangs(t testing.TB, p Probe) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), short)
 	defer cancel()
-	if err := ask(ctx, t, p); !errors.Is(err, context.DeadlineExceeded) {
+	err := ask(ctx, t, p)
+	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the probe says: %v", err)
+	} else if strings.Contains(err.Error(), "context") {
+		t.Errorf("the probe speaks as programs do: %v", err)
 	}
 }
 

@@ -41,7 +41,7 @@ func Command(argv []string) Probe {
 			return fmt.Errorf("command %q: the program has to be given by an absolute path", argv[:min(1, len(argv))])
 		}
 	}
-	return func(ctx context.Context) error {
+	run := func(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("%s: not started: %w", argv[0], err)
 		}
@@ -73,6 +73,7 @@ func Command(argv []string) Probe {
 		}
 		return fmt.Errorf("%s: %w", argv[0], err)
 	}
+	return func(ctx context.Context) error { return forPeople(run(ctx)) }
 }
 
 // awaitExit returns when the process has ended, and leaves it to be waited

@@ -50,7 +50,7 @@ func (p *Push) Retire() { close(p.retired) }
 
 // Probe takes the next report.
 func (p *Push) Probe(ctx context.Context) error {
-	silence := func() error { return fmt.Errorf("no report for %v: %w", p.ttl, ctx.Err()) }
+	silence := func() error { return masked{fmt.Sprintf("no report for %v", p.ttl), ctx.Err()} }
 	if ctx.Err() != nil {
 		// On a busy machine a probe can come late, and then nobody waits for
 		// what it says any more: the report is the next one's.
