@@ -49,7 +49,8 @@ type Config struct {
 	Log            Log
 	Gossip         Gossip
 	Names, Addrs   Filter
-	Balancing      []Balance // the first that matches a name counts
+	Balancing      []Balance   // the first that matches a name counts
+	WhenEmpty      []WhenEmpty // likewise
 	HealthChecks   []HealthCheck
 	ActivityChecks []ActivityCheck
 	Notification   *Notification // nil: no mail

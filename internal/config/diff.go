@@ -38,6 +38,7 @@ var settings = map[string]When{
 	"Notify":                Running,
 	"Cache":                 Running,
 	"Balancing":             Running,
+	"WhenEmpty":             Running,
 	"OnStop":                Running,
 	"Log":                   Running,
 	"Names":                 Running,
@@ -180,7 +181,7 @@ func count(n int, what string) string {
 }
 
 // ordered are the mappings whose order means something.
-var ordered = []string{"balancing"}
+var ordered = []string{"balancing", "when-empty"}
 
 func leavesOf(all []leaf, path string, n *node) []leaf {
 	if n.kind != mapping {

@@ -64,6 +64,7 @@ var topKeys = []key[Config]{
 	{"addr-includes", func(l *loader, v value, c *Config) { l.regexps(v, &c.Addrs.Includes) }},
 	{"addr-excludes", func(l *loader, v value, c *Config) { l.regexps(v, &c.Addrs.Excludes) }},
 	{"balancing", (*loader).balancing},
+	{"when-empty", (*loader).whenEmpty},
 	{"health-check", (*loader).healthChecks},
 	{"activity-check", (*loader).activityChecks},
 	{"notification", (*loader).notification},

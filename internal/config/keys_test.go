@@ -53,6 +53,7 @@ var keyCases = map[string]struct {
 	"addr-includes":          {`^10\.`, `Addrs.Includes[0] = (?i)^10\.`, `a\Z`, `write \z`, "{a: b}"},
 	"addr-excludes":          {`^10\.`, `Addrs.Excludes[0] = (?i)^10\.`, "'*'", ".*", "{a: b}"},
 	"balancing":              {`{'^db-\d+$': {algorithm: fix_by_src2, max-ip-num: 3, sources: [App, web]}}`, `Balancing[0].Destination = (?i)^db-\d+$`, "{'db-(': {algorithm: random}}", "missing closing )", "[db]"},
+	"when-empty":             {`{'^db-\d+$': Last-Good, web: all}`, "WhenEmpty[0].Destination = (?i)^db-\\d+$\nWhenEmpty[0].Answer = last-good", "{db: most}", "nodata, last-good or all", "db"},
 	"health-check":           {"{db: {script: tcp_check 80}}", "HealthChecks[0].Rule.Interval = 5s", "{dbb: {script: tcp_check 80}}", `did you mean "db"`, "[db]"},
 	"activity-check":         {"{db: {on-inactivate: detach_if}}", "ActivityChecks[0].Rule.StartDelay = 1m0s", "{other: {on-activate: attach_if}}", "no alias of this node", "db"},
 	"notification":           {"{host: '::1', recipients: a@b}", `Notification.Sender = "murakumo@localhost.localdomain"`, "{host: mail, recipients: ''}", "expected a mail address", "mail"},

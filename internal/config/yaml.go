@@ -122,6 +122,7 @@ var topForms = map[string]form[Config]{
 	"addr-includes":          func(c *Config) *node { return regexps(c.Addrs.Includes) },
 	"addr-excludes":          func(c *Config) *node { return regexps(c.Addrs.Excludes) },
 	"balancing":              func(c *Config) *node { return some(balancingNode(c)) },
+	"when-empty":             func(c *Config) *node { return some(whenEmptyNode(c)) },
 	"health-check": func(c *Config) *node {
 		m := &node{kind: mapping}
 		for _, h := range c.HealthChecks {

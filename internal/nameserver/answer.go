@@ -34,7 +34,8 @@ type Reply struct {
 }
 
 // Answer decides about one question of class IN. It looks at nothing but its
-// arguments: the same view, rules, draws and question give the same reply.
+// arguments: the same view, rules, draws and question give the same reply. (Rules
+// of a server remember what was good last.)
 // Owner names are spelled as in the question.
 func Answer(v *catalog.View, r *Rules, rng balance.Rand, q dns.Question, up Upstream) Reply {
 	if isMeta(q.Qtype) {
@@ -141,25 +142,33 @@ func (r *Rules) strip(name string) (bare string, under bool) {
 // address answers a question about a name of the table, which has no entries when
 // it is that of a dead node.
 func (r *Rules) address(v *catalog.View, n *catalog.Name, rng balance.Rand, q dns.Question) Reply {
-	tiers := activeTiers(n.Answers())
-	if n.Points() {
-		if e := pointing(n.Answers(), tiers); e != nil {
-			return r.elsewhere(e, q)
+	es, tiers, why := r.entries(v, n)
+	if n.Points() || why != nil {
+		if e := pointing(es, tiers); e != nil {
+			return r.elsewhere(e, q).because(why)
 		}
 	}
 	switch {
 	case len(tiers) > 0 && (q.Qtype == dns.TypeA || q.Qtype == dns.TypeAAAA):
-		if reply := r.addresses(v, n, tiers, rng, q); len(reply.Answer) > 0 {
-			return reply
+		if reply := r.addresses(v, n, es, tiers, rng, q); len(reply.Answer) > 0 {
+			return reply.because(why)
 		}
 	case len(tiers) > 0 && q.Qtype == dns.TypeTXT:
-		if reply := texts(n.Answers(), tiers, q); len(reply.Answer) > 0 {
-			return reply
+		if reply := texts(es, tiers, q); len(reply.Answer) > 0 {
+			return reply.because(why)
 		}
 	case len(tiers) > 0 && q.Qtype == dns.TypeANY:
 		return r.minimalANY(q)
 	}
-	return r.lacking(v, n, tiers)
+	return r.lacking(v, n, tiers).because(why)
+}
+
+// because is the reply with a reason, nil for none besides its own.
+func (reply Reply) because(why *reason) Reply {
+	if why != nil {
+		reply.why = why
+	}
+	return reply
 }
 
 // lacking is the answer for a name that has no record of the type, and why.
@@ -221,14 +230,13 @@ type (
 // addresses answers with the A or AAAA records of the tiers: each tier in
 // balanced order and cut to the most addresses, all with the least TTL among
 // them (RFC 2181 §5.2 wants one TTL per set).
-func (r *Rules) addresses(v *catalog.View, n *catalog.Name, tiers []catalog.Priority, rng balance.Rand, q dns.Question) Reply {
+func (r *Rules) addresses(v *catalog.View, n *catalog.Name, es []catalog.Entry, tiers []catalog.Priority, rng balance.Rand, q dns.Question) Reply {
 	var (
 		// Room on the stack for what is usual; append finds more.
 		tierRoom   [32]*catalog.Entry
 		chosenRoom [32]*catalog.Entry
 		chosen     = chosenRoom[:0]
 
-		es        = n.Answers()
 		reply     = Reply{Authoritative: true}
 		by        = r.Balancing.of(n.Name)
 		algorithm balance.Algorithm

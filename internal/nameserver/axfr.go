@@ -52,6 +52,8 @@ func fits(name string) bool { return len(name) <= 254 }
 func (r *Rules) zone(v *catalog.View) iter.Seq[dns.RR] {
 	uncut := *r
 	uncut.MaxAnswers, uncut.Balancing = math.MaxInt32, nil
+	// What is good for ten minutes more is not for who learns of changes only.
+	uncut.last = nil
 	return func(yield func(dns.RR) bool) {
 		soa := r.soa(v)
 		if !yield(soa) || !yield(r.ns()) {

@@ -2,6 +2,7 @@ package nameserver
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +79,11 @@ func TestCachedAsRelayed(t *testing.T) {
 		// Other spellings make other pointers, so one of them may be cut where
 		// the other is not.
 		cut := a.Truncated || b.Truncated
+		if len(a.Extra) != len(b.Extra) { // likewise, but nothing that was asked for is missing
+			for _, m := range []*dns.Msg{&a, &b} {
+				m.Extra = slices.DeleteFunc(m.Extra, func(rr dns.RR) bool { return rr.Header().Rrtype != dns.TypeOPT })
+			}
+		}
 		if x, y := a.String(), b.String(); !cut && !strings.EqualFold(x, y) {
 			rt.Fatalf("from the cache:\n%s\nfrom the resolver:\n%s", x, y)
 		}

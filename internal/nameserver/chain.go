@@ -18,7 +18,7 @@ const maxChain = 8
 // target, or, where that is not ours, by having the resolvers asked for it. Who may
 // not have them asked gets what we know.
 func (r *Rules) follow(v *catalog.View, rng balance.Rand, q dns.Question, up Upstream, next Reply) Reply {
-	chain := next.Answer
+	chain, doubts := next.Answer, next.why
 	for {
 		if len(chain) > maxChain {
 			return Reply{Rcode: dns.RcodeServerFailure, why: endless}
@@ -29,7 +29,11 @@ func (r *Rules) follow(v *catalog.View, rng balance.Rand, q dns.Question, up Ups
 			break
 		}
 		chain = append(chain, next.Answer...)
+		if doubts == nil {
+			doubts = next.why
+		}
 	}
+	next = next.because(doubts)
 	switch {
 	case next.Forward:
 		next.target = q.Name
@@ -46,9 +50,10 @@ func (r *Rules) follow(v *catalog.View, rng balance.Rand, q dns.Question, up Ups
 // onward is what comes of a question that CNAMEs of ours lead away from the table:
 // one for the resolvers, or its answer out of what they said before.
 func (q *query) onward(r Reply) verdict {
+	q.why = r.why
 	sub := *q
 	sub.question.Name, sub.behind, sub.chain = r.target, q, r.Answer
-	sub.limit, sub.options, sub.needed = dns.MaxMsgSize, nil, 0
+	sub.limit, sub.options, sub.needed, sub.why = dns.MaxMsgSize, nil, 0, nil
 	if reply := sub.fromCache(nil, time.Now()); reply != nil {
 		return verdict{reply: q.joined(sub.chain, reply)}
 	}

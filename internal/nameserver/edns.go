@@ -36,6 +36,8 @@ type reason struct {
 var (
 	noHealthy     = &reason{dns.ExtendedErrorCodeOther, "no healthy record"}
 	hostsGone     = &reason{dns.ExtendedErrorCodeOther, "the hosts of this name are gone"}
+	lastGood      = &reason{dns.ExtendedErrorCodeStaleAnswer, "no healthy record: this is the last that was"}
+	failOpen      = &reason{dns.ExtendedErrorCodeOther, "no healthy record: these are all there are"}
 	endless       = &reason{dns.ExtendedErrorCodeOther, "the CNAMEs behind this name have no end"}
 	notAllowed    = &reason{dns.ExtendedErrorCodeProhibited, "allow-recursion does not have this client"}
 	notAsked      = &reason{dns.ExtendedErrorCodeProhibited, "allow-query does not have this client"}

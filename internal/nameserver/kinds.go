@@ -54,11 +54,10 @@ func escaped(s string) string { return strings.ReplaceAll(s, `\`, `\\`) }
 // service answers for a service name of a name of the table (RFC 2782): a record
 // for each host of the tiers whose alias has a port.
 func (r *Rules) service(v *catalog.View, n *catalog.Name, rng balance.Rand, q dns.Question) Reply {
-	es := n.Answers()
-	tiers := activeTiers(es)
+	es, tiers, why := r.entries(v, n)
 	switch {
 	case len(tiers) == 0 || q.Qtype != dns.TypeSRV && q.Qtype != dns.TypeANY:
-		return r.lacking(v, n, tiers)
+		return r.lacking(v, n, tiers).because(why)
 	case q.Qtype == dns.TypeANY && slices.ContainsFunc(es, func(e catalog.Entry) bool {
 		return e.Active && e.Port != 0 && slices.Contains(tiers, e.Priority)
 	}):
@@ -102,9 +101,9 @@ func (r *Rules) service(v *catalog.View, n *catalog.Name, rng balance.Rand, q dn
 		reply.Answer = append(reply.Answer, rr)
 	}
 	if len(listed) == 0 {
-		return r.lacking(v, n, tiers)
+		return r.lacking(v, n, tiers).because(why)
 	}
-	return reply
+	return reply.because(why)
 }
 
 // publisher gives the name of the host that published an entry, which is what a

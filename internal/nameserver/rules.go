@@ -25,6 +25,9 @@ type Rules struct {
 	// NegativeTTL is how long, in seconds, a client may believe that there
 	// is nothing.
 	NegativeTTL uint32
+	// WhenEmpty says what is answered for names that have no Active record, by the
+	// first that matches; NoData where none does.
+	WhenEmpty []WhenEmpty
 	// Names says which names are answered from the table, Addrs which
 	// addresses are in reverse lookups; the others are treated as if the
 	// table did not have them. Names gets the name in lower case and without
@@ -48,6 +51,8 @@ type Rules struct {
 
 	// nsid is what identifier gives, made once.
 	nsid string
+	// last is what was good last; nil: nobody remembers.
+	last *memory
 }
 
 // identifier is what tells this server from others that answer at the same

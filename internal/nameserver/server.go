@@ -53,6 +53,7 @@ type Server struct {
 	// transfers has one for each zone that is being sent.
 	transfers chan struct{}
 	secret    [32]byte // of the cookies
+	memory    memory
 	// idle is tcpIdle, but for tests.
 	idle time.Duration
 	// wg counts every goroutine that Run has started.
@@ -88,7 +89,7 @@ func New(cfg Config, view func() *catalog.View) *Server {
 // that stays is still known to have failed. It is not for many goroutines at
 // once.
 func (s *Server) Change(rules Rules, resolvers []Resolver) {
-	rules.nsid = rules.identifier()
+	rules.nsid, rules.last = rules.identifier(), &s.memory
 	before := s.policy.Load()
 	next := &policy{
 		rules: rules, superseded: make(chan struct{}),
@@ -113,6 +114,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.wg.Go(func() { s.serveTCP(ctx, k) })
 	}
 	s.wg.Go(func() { s.notify(ctx) })
+	s.wg.Go(func() { s.remember(ctx) })
 	<-ctx.Done()
 	err := s.Close()
 	s.wg.Wait()

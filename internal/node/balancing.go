@@ -8,6 +8,18 @@ import (
 	"murakumo/internal/nameserver"
 )
 
+// whenEmpty makes the rules of names without an Active record.
+func whenEmpty(policies []config.WhenEmpty) []nameserver.WhenEmpty {
+	answers := map[config.Emptiness]nameserver.Emptiness{
+		config.NoData: nameserver.NoData, config.LastGood: nameserver.LastGood, config.FailOpen: nameserver.FailOpen,
+	}
+	var rules []nameserver.WhenEmpty
+	for _, p := range policies {
+		rules = append(rules, nameserver.WhenEmpty{Match: p.Destination.MatchString, Answer: answers[p.Answer]})
+	}
+	return rules
+}
+
 // balanced makes the rules of balancing. When they are the same as before it
 // gives what there is, which knows what it has told already.
 func (n *Node) balanced(balances []config.Balance) *nameserver.Balancing {

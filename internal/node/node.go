@@ -72,6 +72,7 @@ func (n *Node) rules(cfg *config.Config) nameserver.Rules {
 		Domain: cfg.Domain, Host: cfg.Host.Name, DomainOwned: cfg.DomainOwned,
 		MaxAnswers:     cfg.MaxIPNum,
 		Balancing:      n.balanced(cfg.Balancing),
+		WhenEmpty:      whenEmpty(cfg.WhenEmpty),
 		Cache:          cfg.Cache,
 		NegativeTTL:    uint32(min(math.MaxInt32, cfg.NegativeTTL/time.Second)),
 		Names:          cfg.Names.Match,

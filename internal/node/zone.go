@@ -9,7 +9,7 @@ import (
 
 // zoneKeys are those on which it depends what is answered under the domain, while
 // the table stays as it is.
-var zoneKeys = []string{"domain", "negative-ttl", "name-includes", "name-excludes"}
+var zoneKeys = []string{"domain", "negative-ttl", "name-includes", "name-excludes", "when-empty"}
 
 // zoneDiffers says whether secondaries of the domain have to transfer it anew when
 // next comes after now, for which its serial has to rise.
