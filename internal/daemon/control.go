@@ -66,11 +66,31 @@ func (c Control) end(ctx context.Context, sig syscall.Signal, patience time.Dura
 	if err := p.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("send %v to pid %d: %w", sig, p.Pid, err)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, patience,
+	limited, cancel := context.WithTimeoutCause(ctx, patience,
 		fmt.Errorf("pid %d still runs after %v: its log says what it waits for; kill -9 %d ends it without a hand-over", p.Pid, patience, p.Pid))
 	defer cancel()
-	return waitFor(ctx, p)
+	err = waitFor(limited, p)
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	then := ""
+	if sig == SignalKeep {
+		then = ", and no new one is started"
+	}
+	return &InterruptedError{fmt.Sprintf("pid %d goes on ending%s; -d status says when it has", p.Pid, then), context.Cause(ctx)}
 }
+
+// InterruptedError says how things stand after an interrupted command.
+type InterruptedError struct {
+	stand string
+	cause error
+}
+
+// Error tells it.
+func (e *InterruptedError) Error() string { return "interrupted: " + e.stand }
+
+// Unwrap gives the cause that the command's context has.
+func (e *InterruptedError) Unwrap() error { return e.cause }
 
 // Start runs the command as a daemon: in a session of its own, with nothing to
 // read. It returns when the daemon says that it is ready (see [FromParent]), and
@@ -106,7 +126,7 @@ func (c Control) Start(ctx context.Context, cmd *exec.Cmd) error {
 	_ = cmd.Process.Signal(syscall.SIGTERM) // usually it has ended
 	err = cmd.Wait()
 	if ctx.Err() != nil {
-		return fmt.Errorf("interrupted: %w", context.Cause(ctx))
+		return &InterruptedError{"the daemon that was starting has been ended", context.Cause(ctx)}
 	}
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return &StartError{exit}

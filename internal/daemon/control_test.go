@@ -242,7 +242,7 @@ func TestStartInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(100*time.Millisecond, cancel)
 	err := p.control().Start(ctx, p.command("slow"))
-	if !errors.Is(err, context.Canceled) {
+	if !errors.Is(err, context.Canceled) || err.Error() != "interrupted: the daemon that was starting has been ended" {
 		t.Errorf("got %v", err)
 	}
 	if _, ok, err := Find(pidPath(p.dir)); ok || err != nil {
@@ -264,8 +264,13 @@ func TestStopGivesUp(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := c.Stop(ctx, patience); !errors.Is(err, context.Canceled) {
+	want := fmt.Sprintf("interrupted: pid %d goes on ending; -d status says when it has", pid)
+	if err := c.Stop(ctx, patience); !errors.Is(err, context.Canceled) || err.Error() != want {
 		t.Errorf("interrupted: %v", err)
+	}
+	want = fmt.Sprintf("interrupted: pid %d goes on ending, and no new one is started; -d status says when it has", pid)
+	if err := c.Restart(ctx, patience, p.command("good")); !errors.Is(err, context.Canceled) || err.Error() != want {
+		t.Errorf("restart interrupted: %v", err)
 	}
 	if p.holder() != pid {
 		t.Error("the daemon is gone")
