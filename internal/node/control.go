@@ -248,7 +248,7 @@ func (c *Core) RunCheck(ctx context.Context, name string) (control.Verdict, erro
 	}
 	cfg := *h.cfg.Load()
 	if cfg.TTL > 0 {
-		return control.Verdict{}, control.Errorf(control.Conflict, "the health check of %s takes reports and asks nothing; GET /v1/checks tells the last one", name)
+		return control.Verdict{}, control.Errorf(control.Conflict, "the health check of %s takes reports and asks nothing: mrkmctl -L %[1]s shows what they came to, mrkmctl --report %[1]s makes one", name)
 	}
 	probe := c.ask(cfg)
 	begin := time.Now()
