@@ -101,7 +101,8 @@ func (r *Rules) apex(v *catalog.View, q dns.Question, up Upstream) Reply {
 	case dns.TypeNS:
 		ns := r.ns()
 		ns.Hdr.Name = q.Name
-		return Reply{Authoritative: true, Answer: []dns.RR{ns}}
+		// RFC 1035 §3.3.11: who wants the servers wants to ask them.
+		return Reply{Authoritative: true, Answer: []dns.RR{ns}, Additional: r.hostAddresses(v, r.Host, v.Self())}
 	}
 	switch {
 	case up != NoUpstream && !r.DomainOwned:

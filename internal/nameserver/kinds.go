@@ -90,10 +90,20 @@ func (r *Rules) service(v *catalog.View, n *catalog.Name, rng balance.Rand, q dn
 		for _, e := range tier[:min(most, len(tier))] {
 			host := publisher(v, e)
 			hdr.Ttl = min(hdr.Ttl, e.TTL)
-			listed = append(listed, &dns.SRV{
-				Hdr: hdr, Priority: uint16(e.Priority), Weight: e.Weight, Port: e.Port, Target: r.qualify(host),
-			})
-			reply.Additional = append(reply.Additional, r.hostAddresses(v, host, e.Owner)...)
+			srv := &dns.SRV{Hdr: hdr, Priority: uint16(e.Priority), Weight: e.Weight, Port: e.Port, Target: r.qualify(host)}
+			// Two owners without a name of their own, or a host in both
+			// tiers: neither records nor addresses twice (RFC 2181 §5).
+			seen := false
+			if slices.ContainsFunc(listed, func(l *dns.SRV) bool {
+				seen = seen || l.Target == srv.Target
+				return l.Priority == srv.Priority && l.Weight == srv.Weight && l.Port == srv.Port && l.Target == srv.Target
+			}) {
+				continue
+			}
+			listed = append(listed, srv)
+			if !seen {
+				reply.Additional = append(reply.Additional, r.hostAddresses(v, host, e.Owner)...)
+			}
 		}
 	}
 	for _, rr := range listed {

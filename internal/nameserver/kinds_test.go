@@ -147,7 +147,8 @@ func TestKinds(t *testing.T) {
 		{"P4 a target that the filter excludes is as if not in the table", picky, MayForward, "www.corp.example.", dns.TypeA, want{
 			forward: "web.corp.example.", answer: text(www)}},
 		{"the domain as a target", owned, NoUpstream, "toapex.corp.example.", dns.TypeNS, want{
-			answer: text("toapex.corp.example. 60 IN CNAME corp.example.", "corp.example. 3600 IN NS server-01.corp.example.")}},
+			answer:     text("toapex.corp.example. 60 IN CNAME corp.example.", "corp.example. 3600 IN NS server-01.corp.example."),
+			additional: text("server-01.corp.example. 60 IN A 10.0.0.1", "server-01.corp.example. 60 IN AAAA fd00::1")}},
 		{"RFC 1034 §3.6.2 a loop is an error", owned, MayForward, "loop-a.corp.example.", dns.TypeA, want{rcode: dns.RcodeServerFailure, noAA: true, why: endless}},
 		{"P5.5 an Inactive CNAME", owned, MayForward, "dead.corp.example.", dns.TypeA, want{soa: true, why: noHealthy}},
 		{"P5.3 a backup that is a CNAME", owned, NotForYou, "moves.corp.example.", dns.TypeA, want{
@@ -349,4 +350,26 @@ func rr(t testing.TB, text string) dns.RR {
 		t.Errorf("%s: %v", text, err)
 	}
 	return r
+}
+
+// TestServiceOnce: owners that have no name of their own publish a service that is
+// one record then, and a host in both tiers has its addresses with it once.
+func TestServiceOnce(t *testing.T) {
+	view := table(t, `
+10.0.0.1  10.0.0.1  server-01  60  origin     0    active
+10.0.0.1  fd00::1   server-01  60  origin     0    active
+10.0.0.1  10.0.0.1  web        60  master     100  active port=80
+10.0.0.1  fd00::1   web        60  secondary  100  active port=80
+10.0.0.8  10.0.0.8  web        60  master     100  active port=80
+10.0.0.9  10.0.0.9  web        60  master     100  active port=80
+`)
+	r := Answer(view, &Rules{MaxAnswers: 8}, seeded(), dns.Question{Name: "_web._tcp.", Qtype: dns.TypeSRV, Qclass: dns.ClassINET}, NoUpstream)
+	got := strings.Split(lines(r.Answer), "\n")
+	slices.Sort(got)
+	if want := "\n_web._tcp. 60 IN SRV 1 100 80 server-01.\n_web._tcp. 60 IN SRV 1 100 80 web.\n_web._tcp. 60 IN SRV 2 100 80 server-01."; strings.Join(got, "\n") != want {
+		t.Errorf("%s\nwant%s", strings.Join(got, "\n"), want)
+	}
+	if got := lines(r.Additional); got != text("server-01. 60 IN A 10.0.0.1", "server-01. 60 IN AAAA fd00::1") {
+		t.Errorf("additional\n%s", got)
+	}
 }

@@ -179,6 +179,11 @@ func unpackQuery(msg *dns.Msg, raw []byte) (*dns.OPT, error) {
 	if len(msg.Question) != 1 || len(msg.Ns) != ns || len(msg.Extra) != ar {
 		return nil, errors.New("shorter than its header says")
 	}
+	if msg.Question[0].Qclass == 0 {
+		// What ends within the question has none: the library takes it for
+		// whole. No question is of this class (RFC 6895 §3.2).
+		return nil, errors.New("a question without a class")
+	}
 	var opt *dns.OPT
 	for _, rr := range msg.Extra {
 		o, ok := rr.(*dns.OPT)

@@ -97,6 +97,8 @@ func TestHandle(t *testing.T) {
 		{"empty", local, nil, friend, "nothing"},
 		{"a header alone", local, plain[:12], friend, "FORMERR qr rd | 0 0 0 0"},
 		{"cut within the question", local, plain[:15], friend, "FORMERR qr rd | 0 0 0 0"},
+		{"RFC 1035 §4.1.2 cut before the type", local, plain[:len(plain)-4], friend, "FORMERR qr rd | 0 0 0 0"},
+		{"RFC 1035 §4.1.2 cut before the class", local, plain[:len(plain)-2], friend, "FORMERR qr rd | 0 0 0 0"},
 		{"an announced record that is not there", local, word(edit(t, func(*dns.Msg) {}), 5, to(1)), friend, "FORMERR qr rd | 0 0 0 0"},
 		{"a question with an answer", local, word(edit(t, func(m *dns.Msg) { m.Answer = withA(m, "192.0.2.1").Answer }), 3, to(1)), friend, "FORMERR qr rd | 0 0 0 0"},
 		{"RFC 9267 a name that points at itself", local, append(word(plain[:12:12], 2, to(1)), 0xC0, 12, 0, 1, 0, 1), friend, "FORMERR qr rd | 0 0 0 0"},
