@@ -31,12 +31,13 @@ func TestSystemd(t *testing.T) {
 	write(t, s.path("/usr/bin/hook"), "#!/bin/sh\necho \"$2 $3 $MURAKUMO_REASON\" >>/var/lib/murakumo/hooks\n", 0o755)
 
 	s.run(t, "murakumo-install-init-script")
-	// Short, for the test: it has a watchdog to wait for.
+	// Short, for the test has a watchdog to wait for, and not so short that a busy
+	// machine wakes it.
 	drop := s.path("/etc/systemd/system/murakumo.service.d")
 	if err := os.MkdirAll(drop, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	write(t, drop+"/test.conf", "[Service]\nRestartSec=100ms\nWatchdogSec=4\nTimeoutAbortSec=2\n", 0o644)
+	write(t, drop+"/test.conf", "[Service]\nRestartSec=100ms\nWatchdogSec=10\nTimeoutAbortSec=2\n", 0o644)
 	s.run(t, "systemctl", "daemon-reload")
 
 	t.Run("start", func(t *testing.T) {
@@ -87,6 +88,23 @@ func TestSystemd(t *testing.T) {
 		if s.pid(t) == before {
 			t.Error("the daemon is the one before")
 		}
+	})
+	t.Run("removed from the cluster", func(t *testing.T) {
+		// Another node on the same host, by which an operator removes this one.
+		write(t, s.path("/etc/other.yml"), "auth-key: /etc/murakumo.key\nhost: 127.0.0.2, server-02\naddress: 127.0.0.2\nport: 5353\ninitial-nodes: 127.0.0.1\nsocket: /run/other.sock\nworking-dir: /var/lib/other\n", 0o600)
+		s.run(t, "murakumo", "-c", "/etc/other.yml", "-d", "start")
+		s.wait(t, "the other node knows this one", func() string { return contains(s.run(t, "mrkmctl", "-S", "/run/other.sock", "-L"), "server-01") })
+		s.run(t, "mrkmctl", "-S", "/run/other.sock", "-d", "server-01")
+		s.wait(t, "it has ended", func() string { return want(s.show("ActiveState"), "failed") })
+		s.is(t, "SubState=failed", "ExecMainStatus=5", "NRestarts=1") // the one of the watchdog
+		out, _ := s.command("mrkmctl", "-S", "/run/other.sock", "-a", "127.0.0.1").CombinedOutput()
+		if !strings.Contains(string(out), "127.0.0.1 is allowed again, but does not answer yet") {
+			t.Errorf("mrkmctl -a: %s", out)
+		}
+		s.run(t, "systemctl", "start", "murakumo")
+		s.wait(t, "they know each other again", func() string { return contains(s.run(t, "mrkmctl", "-L"), "server-02") })
+		s.run(t, "murakumo", "-c", "/etc/other.yml", "-d", "stop")
+		s.run(t, "rm", "-f", "/var/lib/murakumo/hooks") // it let its duty go
 	})
 	t.Run("stop hands over", func(t *testing.T) {
 		s.wait(t, "on duty", func() string { return want(s.duty(t), "active") })
