@@ -173,7 +173,7 @@ func unpackQuery(msg *dns.Msg, raw []byte) (*dns.OPT, error) {
 	if an > 0 || ns > 1 || ar > 2 {
 		return nil, fmt.Errorf("a question with %d, %d and %d records", an, ns, ar)
 	}
-	if err := msg.Unpack(raw); err != nil {
+	if err := msg.Unpack(ignoreOptions(raw)); err != nil {
 		return nil, err
 	}
 	if len(msg.Question) != 1 || len(msg.Ns) != ns || len(msg.Extra) != ar {
