@@ -18,6 +18,8 @@
 //
 // TestSecondary has a real NSD and a real Knot transfer the zone and hear of changes.
 //
+// TestTLS asks over TLS with kdig.
+//
 // TestDev lives a newcomer's first five minutes with `murakumo dev`, as a user
 // without privileges. TestMakeRun starts the same through make, and
 // TestMakeRunWithoutGossip shows that it can fail.

@@ -29,6 +29,7 @@ var needs = map[string]string{
 	"unbound":            "unbound",
 	"nsd":                "nsd",
 	"knotd":              "knot",
+	"kdig":               "knot-dnsutils",
 	"mariadbd":           "mariadb-server",
 	"mariadb-install-db": "mariadb-server",
 	"postfix":            "postfix",

@@ -129,6 +129,7 @@ func (l *loader) finish(whole place) {
 	l.checkPorts(c)
 	l.checkResolvers(c)
 	l.checkTransfer(c)
+	l.checkTLS(c)
 
 	if records := len(c.Host.Addrs)*(1+len(c.Aliases)) + c.staticRecords(); records > c.MaxRecords {
 		l.problem(l.at("max-records", whole), "max-records", "this node alone has %d records, more than the %d that others would accept",

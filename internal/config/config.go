@@ -43,6 +43,7 @@ type Config struct {
 	AllowRecursion []netip.Prefix // nil: loopback, private and link-local
 	AllowTransfer  []netip.Prefix
 	Notify         []netip.AddrPort
+	TLS            TLS
 	Daemon         string // one of DaemonCommands; "": the daemon itself, in the foreground
 	WorkingDir     string
 	OnStop         OnStop

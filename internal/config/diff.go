@@ -56,6 +56,7 @@ var settings = map[string]When{
 	// Sockets, and what this node is known by to others and to its own state.
 	"Bind":        AtStart,
 	"Port":        AtStart,
+	"TLS":         AtStart,
 	"Host.Addrs":  AtStart,
 	"Host.Name":   AtStart,
 	"Socket":      AtStart,

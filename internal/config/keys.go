@@ -36,6 +36,9 @@ var topKeys = []key[Config]{
 	{"allow-recursion", (*loader).allowRecursion},
 	{"allow-transfer", (*loader).allowTransfer},
 	{"notify", (*loader).notify},
+	{"tls-port", func(l *loader, v value, c *Config) { integer(l, v, 1, math.MaxUint16, &c.TLS.Port) }},
+	{"tls-cert", func(l *loader, v value, c *Config) { l.path(v, &c.TLS.Cert) }},
+	{"tls-key", func(l *loader, v value, c *Config) { l.path(v, &c.TLS.Key) }},
 	{"daemon", (*loader).daemon},
 	{"working-dir", (*loader).workingDir},
 	{"on-stop", func(l *loader, v value, c *Config) {

@@ -35,6 +35,9 @@ var keyCases = map[string]struct {
 	"allow-recursion":        {"10.0.0.0/8, 192.0.2.1", "AllowRecursion[1] = 192.0.2.1/32", "10.0.0.0/33", "a prefix", "{a: b}"},
 	"allow-transfer":         {"10.0.0.7, fd00::/64", "AllowTransfer[0] = 10.0.0.7/32", "10.0.0.0/33", "a prefix", "{a: b}"},
 	"notify":                 {"10.0.0.7, [fd00::7]:5353", "Notify[0] = 10.0.0.7:53", "10.0.0.7:0", "an IP address", "{a: b}"},
+	"tls-port":               {"8853", "TLS.Port = 8853", "65536", "1…65535", "dot"},
+	"tls-cert":               {"/etc/tls.crt", `TLS.Cert = "/etc/tls.crt"`, "/etc/tls.key", "has no certificate", "tls.crt"},
+	"tls-key":                {"/etc/tls.key", `TLS.Key = "/etc/tls.key"`, "/etc/murakumo.key", "failed to find any PEM data in key input", "tls.key"},
 	"daemon":                 {"Restart", `Daemon = "restart"`, "", "", "run"},
 	"working-dir":            {"/srv/m", `WorkingDir = "/srv/m"`, "", "", "var"},
 	"on-stop":                {"keep", `OnStop = keep`, "", "", "stay"},
@@ -137,6 +140,9 @@ func fileWith(key, value string) string {
 	block, inner, nested := strings.Cut(key, ".")
 	switch {
 	case !nested:
+		if strings.HasPrefix(key, "tls-") {
+			sets["tls-cert"], sets["tls-key"] = "/etc/tls.crt", "/etc/tls.key"
+		}
 		sets[key] = value
 		if key == "health-check" || key == "activity-check" {
 			sets["alias"] = "db"

@@ -49,6 +49,12 @@ var programs = fstest.MapFS{
 	"etc/short.key":             {Mode: 0o600, Data: []byte("short\n")},
 	"etc/open.key":              {Mode: 0o644, Data: []byte("a secret in a file, long enough\n")},
 	"etc/murakumo-ca.pem":       {Mode: 0o644, Data: []byte(caPEM)},
+	"etc/murakumo-tls.pem":      {Mode: 0o644, Data: []byte(tlsCert)},
+	"etc/murakumo-tls.key":      {Mode: 0o600, Data: []byte(tlsKey)},
+	"etc/tls.crt":               {Mode: 0o644, Data: []byte(tlsCert)},
+	"etc/tls.key":               {Mode: 0o600, Data: []byte(tlsKey)},
+	"etc/other.key":             {Mode: 0o600, Data: []byte(otherKey)},
+	"etc/tls-open.key":          {Mode: 0o644, Data: []byte(tlsKey)},
 	"etc/empty.key":             {Mode: 0o600, Data: []byte(" \n")},
 	"etc/long.key":              {Mode: 0o600, Data: []byte(strings.Repeat("x", maxSecret+1))},
 	"var/log/murakumo/.folder/": {Mode: 0o755 | fs.ModeDir},
@@ -82,6 +88,34 @@ rUDSdLF+7E0e2GmBxAamR6glJMfQeudQsXuCgwIhANo/VlrtozUpjcE/YZrrAS2Y
 be4pkgSzTcBD68pBotFk
 -----END CERTIFICATE-----
 `
+
+// tlsCert is a certificate of these tests, tlsKey its key, otherKey that of another.
+const (
+	otherKey = `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg5uW49bv6Qes3+Oyz
+5wTXsuemFX2bBzlmBfXG8v44/o6hRANCAARQar4QDKNHABjewNf03FuitQfMonKh
+q1gfqr499t2FhNUWM7yTvfTYwLd1Zavk1SSXMCYMLufJw2jzTKInjdgy
+-----END PRIVATE KEY-----
+`
+	tlsCert = `-----BEGIN CERTIFICATE-----
+MIIBgzCCASmgAwIBAgIUHrFZXWH6zNH3T9rYNXbCBVMuE88wCgYIKoZIzj0EAwIw
+FjEUMBIGA1UEAwwLZG5zLmV4YW1wbGUwIBcNMjYxMTI1MTI1MTEzWhgPMjEyNjEx
+MDExMjUxMTNaMBYxFDASBgNVBAMMC2Rucy5leGFtcGxlMFkwEwYHKoZIzj0CAQYI
+KoZIzj0DAQcDQgAECAJp1LNiJJP8r7hE/pvLWlejIR9ES7HMDxouMVPWwgi7yS4k
+RdyhAGaTBd9ZZkvAelC7g9GDnplUNky+Cz2Q0aNTMFEwHQYDVR0OBBYEFIp7DPtN
+hiTYWeiYr5WtDSFNMfaAMB8GA1UdIwQYMBaAFIp7DPtNhiTYWeiYr5WtDSFNMfaA
+MA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDSAAwRQIgHKLN0RkN1gtIuxZI
+C2RujGx45d+G680s6gnmpg5M3KUCIQC6g1Rzeh1qQ5nl0ws77gNTt9T3dcFb3GU2
+l9U9CsTbpA==
+-----END CERTIFICATE-----
+`
+	tlsKey = `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgwu1EYcc7Yp0rc9PX
+NQinsNB+JsvM6T5EHy9JsOXUthGhRANCAAQIAmnUs2Ikk/yvuET+m8taV6MhH0RL
+scwPGi4xU9bCCLvJLiRF3KEAZpMF31lmS8B6ULuD0YOemVQ2TL4LPZDR
+-----END PRIVATE KEY-----
+`
+)
 
 // testOptions ask nothing of the machine.
 func testOptions() Options {

@@ -104,8 +104,16 @@ var topForms = map[string]form[Config]{
 		}
 		return listOf(c.AllowRecursion, textOf)
 	},
-	"allow-transfer":         func(c *Config) *node { return some(listOf(c.AllowTransfer, textOf)) },
-	"notify":                 func(c *Config) *node { return some(listOf(c.Notify, textOf)) },
+	"allow-transfer": func(c *Config) *node { return some(listOf(c.AllowTransfer, textOf)) },
+	"notify":         func(c *Config) *node { return some(listOf(c.Notify, textOf)) },
+	"tls-port": func(c *Config) *node {
+		if c.TLS == defaults("").TLS {
+			return nil // it is not served
+		}
+		return number(c.TLS.Port)
+	},
+	"tls-cert":               func(c *Config) *node { return optional(c.TLS.Cert) },
+	"tls-key":                func(c *Config) *node { return optional(c.TLS.Key) },
 	"working-dir":            func(c *Config) *node { return text(c.WorkingDir) },
 	"on-stop":                func(c *Config) *node { return text(c.OnStop.String()) },
 	"log-path":               func(c *Config) *node { return optional(c.Log.Path) },

@@ -231,6 +231,9 @@ func anyFile(t *rapid.T) string {
 	for _, key := range []string{"alias", "health-check", "activity-check", "notification", "max-records"} {
 		delete(sets, key) // made below
 	}
+	if sets["tls-cert"] != "" || sets["tls-key"] != "" { // one needs the other
+		sets["tls-cert"], sets["tls-key"] = keyCases["tls-cert"].good, keyCases["tls-key"].good
+	}
 	secrets := rapid.SliceOfN(rapid.Map(word, func(s string) string {
 		if strings.HasPrefix(s, "/") {
 			s = "x" + s

@@ -18,8 +18,9 @@ type socket struct {
 	wild bool
 }
 
-// Listen opens every bind address over UDP and TCP. When one fails, all are
-// closed again; the error says which, and what to do about it.
+// Listen opens every bind address over UDP and TCP, and over TLS if that is wanted.
+// When one fails, all are closed again; the error says which, and what to do about
+// it.
 func (s *Server) Listen() error {
 	for _, a := range s.bind {
 		k, err := listen(a, s.port)
@@ -29,6 +30,11 @@ func (s *Server) Listen() error {
 			return err
 		}
 		s.sockets = append(s.sockets, k)
+	}
+	if err := s.listenTLS(); err != nil {
+		err = errors.Join(err, s.Close())
+		s.sockets, s.tlsListeners = nil, nil
+		return err
 	}
 	return nil
 }
@@ -89,7 +95,10 @@ func listenPair(a netip.Addr, port uint16) (socket, error) {
 // listenError tells what failed and, where the reason is a usual one, what
 // helps.
 func listenError(network string, addr netip.AddrPort, err error) error {
-	hint := ""
+	hint, key := "", "port:"
+	if network == "TLS" {
+		key = "tls-port:"
+	}
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		hint = fmt.Sprintf(": another program has this port (`ss -lntup 'sport = :%d'` shows which)", addr.Port())
@@ -97,7 +106,7 @@ func listenError(network string, addr netip.AddrPort, err error) error {
 			hint += "; if it is systemd-resolved, set DNSStubListener=no in /etc/systemd/resolved.conf and restart it, or set address: to the addresses of this host instead of a wildcard"
 		}
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
-		hint = ": run as root, or give the program CAP_NET_BIND_SERVICE (AmbientCapabilities= in its unit), or set port: to one above 1023"
+		hint = ": run as root, or give the program CAP_NET_BIND_SERVICE (AmbientCapabilities= in its unit), or set " + key + " to one above 1023"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		hint = ": this host does not have that address; see address: in the configuration"
 	}

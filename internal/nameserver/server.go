@@ -3,6 +3,7 @@ package nameserver
 import (
 	"context"
 	crand "crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +31,8 @@ type Config struct {
 	Bind []netip.Addr
 	// Port 0 lets the system choose one for each address, for tests.
 	Port uint16
+	// TLS is DNS over TLS.
+	TLS TLS
 	Rules
 	// Resolvers get what is not ours, those of one suffix in this order. None:
 	// nothing is forwarded.
@@ -48,8 +51,12 @@ type Server struct {
 	policy atomic.Pointer[policy]
 
 	sockets []socket
-	waiting chan struct{} // one for each question that waits for resolvers
-	conns   *connections
+	tls     TLS
+	// Both are nil without DNS over TLS.
+	tlsConfig    *tls.Config
+	tlsListeners []*net.TCPListener
+	waiting      chan struct{} // one for each question that waits for resolvers
+	conns        *connections
 	// transfers has one for each zone that is being sent.
 	transfers chan struct{}
 	secret    [32]byte // of the cookies
@@ -74,7 +81,7 @@ type policy struct {
 // each question. view is called from many goroutines and must not block.
 func New(cfg Config, view func() *catalog.View) *Server {
 	s := &Server{
-		bind: cfg.Bind, port: cfg.Port, view: view, log: cfg.Log,
+		bind: cfg.Bind, port: cfg.Port, tls: cfg.TLS, view: view, log: cfg.Log,
 		waiting: make(chan struct{}, maxWaiting), conns: newConnections(maxConns, maxConnsOfHost), idle: tcpIdle,
 		transfers: make(chan struct{}, maxTransfers),
 	}
@@ -111,7 +118,10 @@ func (s *Server) Run(ctx context.Context) error {
 		for range runtime.GOMAXPROCS(0) {
 			s.wg.Go(func() { s.serveUDP(ctx, k) })
 		}
-		s.wg.Go(func() { s.serveTCP(ctx, k) })
+		s.wg.Go(func() { s.serveTCP(ctx, k.tcp, false) })
+	}
+	for _, l := range s.tlsListeners {
+		s.wg.Go(func() { s.serveTCP(ctx, l, true) })
 	}
 	s.wg.Go(func() { s.notify(ctx) })
 	s.wg.Go(func() { s.remember(ctx) })
@@ -130,6 +140,11 @@ func (s *Server) Close() error {
 			if err := c.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 				errs = append(errs, fmt.Errorf("dns: close %v: %w", k.addr, err))
 			}
+		}
+	}
+	for _, l := range s.tlsListeners {
+		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, fmt.Errorf("dns: close %v: %w", l.Addr(), err))
 		}
 	}
 	return errors.Join(errs...)

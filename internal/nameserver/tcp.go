@@ -39,14 +39,16 @@ const (
 // middle of a message has any.
 var questions = sync.Pool{New: func() any { return new([readSize]byte) }}
 
-func (s *Server) serveTCP(ctx context.Context, k socket) {
+// serveTCP accepts the connections of one listener until it is closed. With secure,
+// they begin with TLS.
+func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener, secure bool) {
 	for {
-		conn, err := k.tcp.AcceptTCP()
+		conn, err := l.AcceptTCP()
 		if err != nil {
 			if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
 				s.conns.makeRoom()
 			}
-			if s.readFailed(ctx, "accept TCP", k, err) {
+			if s.readFailed(ctx, "accept TCP", l.Addr(), err) {
 				return
 			}
 			continue
@@ -64,15 +66,20 @@ func (s *Server) serveTCP(ctx context.Context, k socket) {
 		}
 		s.wg.Go(func() {
 			defer s.conns.remove(c)
-			s.serveConn(ctx, c, conn, from)
+			if !secure {
+				s.serveConn(ctx, c, conn, from, nil)
+			} else if t, err := s.secure(ctx, conn); err == nil {
+				s.serveConn(ctx, c, t, from, padded)
+			}
 		})
 	}
 }
 
 // serveConn answers the questions of one connection, in any order as the
 // answers are ready, until the client closes it or keeps it idle, or another one
-// needs its place. It reads and writes conn, which may be a layer above c.
-func (s *Server) serveConn(ctx context.Context, c *connection, conn net.Conn, from netip.AddrPort) {
+// needs its place. It reads and writes conn, which may be a layer above c. Where pad
+// is not nil, replies go through it for who wants that.
+func (s *Server) serveConn(ctx context.Context, c *connection, conn net.Conn, from netip.AddrPort, pad func([]byte) []byte) {
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	var pending sync.WaitGroup
 	defer func() {
@@ -113,6 +120,11 @@ func (s *Server) serveConn(ctx context.Context, c *connection, conn net.Conn, fr
 		raw, err := readMessage(conn, int(binary.BigEndian.Uint16(size[:])), room[:])
 		if err != nil {
 			return false
+		}
+		write := write
+		if pad != nil && wantsPadding(raw) {
+			plain := write
+			write = func(reply []byte) bool { return plain(pad(reply)) }
 		}
 		s.conns.waiting(c)
 		v := s.handle(raw, nil, from, true)

@@ -3,6 +3,7 @@ package nameserver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"time"
@@ -34,7 +35,7 @@ func (s *Server) serveUDP(ctx context.Context, k socket) {
 	for {
 		n, oobn, _, from, err := k.udp.ReadMsgUDPAddrPort(in, oob)
 		if err != nil {
-			if s.readFailed(ctx, "read UDP", k, err) {
+			if s.readFailed(ctx, "read UDP", k.addr, err) {
 				return
 			}
 			continue
@@ -56,12 +57,12 @@ func (s *Server) serveUDP(ctx context.Context, k socket) {
 
 // readFailed logs the error of a socket and waits a little; it says whether the
 // reader is to end.
-func (s *Server) readFailed(ctx context.Context, what string, k socket, err error) bool {
+func (s *Server) readFailed(ctx context.Context, what string, address fmt.Stringer, err error) bool {
 	if errors.Is(err, net.ErrClosed) {
 		return true
 	}
 	if s.broken.allow() {
-		s.log.Warn("dns: "+what+" failed, trying again", "address", k.addr, "error", err)
+		s.log.Warn("dns: "+what+" failed, trying again", "address", address.String(), "error", err)
 	}
 	select {
 	case <-ctx.Done():

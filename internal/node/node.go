@@ -43,6 +43,7 @@ func New(cfg *config.Config, env Env, version string) (*Node, error) {
 	n := &Node{Core: core, version: version, socket: socket}
 	n.dns = nameserver.New(nameserver.Config{
 		Bind: cfg.Bind, Port: cfg.Port, Resolvers: resolvers(cfg), Log: env.Log, Rules: n.rules(cfg),
+		TLS: nameserver.TLS(cfg.TLS),
 	}, core.View)
 	core.parts = append(core.parts, func(now, next *config.Config) (commit, undo func(), err error) {
 		return func() {
