@@ -1,8 +1,8 @@
 package nameserver
 
 import (
+	"bytes"
 	"hash/maphash"
-	"slices"
 	"sync"
 	"time"
 
@@ -27,11 +27,16 @@ const (
 	// for "there is none" (RFC 2308 §5 has seen up to three work well).
 	maxPositive = 24 * time.Hour
 	maxNegative = time.Hour
+
+	// maxStale is how long an answer is of use beyond its time, while nobody
+	// can say what is true now (RFC 8767 §5 wants one to three days).
+	maxStale = 24 * time.Hour
 )
 
-// cache keeps answers of the resolvers for as long as these said. It holds
-// messages and not records, so what a resolver says of one name is never an
-// answer about another. Names of ours are not in it: they are not forwarded.
+// cache keeps answers of the resolvers for as long as these said, and then for the
+// case that they do not answer. It holds messages and not records, so what a
+// resolver says of one name is never an answer about another. Names of ours are
+// not in it: they are not forwarded.
 type cache struct {
 	seed   maphash.Seed
 	most   int // octets of a shard
@@ -40,22 +45,8 @@ type cache struct {
 
 type shard struct {
 	mu     sync.Mutex // guards what follows
-	lru    *simplelru.LRU[cacheKey, *cached]
+	lru    *simplelru.LRU[uint64, *cached]
 	octets int
-}
-
-// cacheKey is what a kept answer may depend on. Not so the presence of an OPT
-// record: it is between us and whom we talk to.
-type cacheKey struct {
-	name  string // in lower case
-	qtype uint16
-	// do and cd are the client's bits; ad says that it wants to know whether
-	// the answer is authentic, by AD or by DO (RFC 6840 §5.7).
-	do, ad, cd bool
-}
-
-func (key flightKey) cacheKey() cacheKey {
-	return cacheKey{name: key.name, qtype: key.qtype, do: key.do, ad: key.ad || key.do, cd: key.cd}
 }
 
 // newCache makes a cache of so many octets at most.
@@ -65,98 +56,72 @@ func newCache(octets int) *cache {
 		s := &c.shards[i]
 		// The library bounds the number, which is not what memory is about; a
 		// bound by octets is kept in put.
-		s.lru, _ = simplelru.NewLRU(max(1, c.most/cachedOverhead), func(k cacheKey, v *cached) {
-			s.octets -= v.size(k)
+		s.lru, _ = simplelru.NewLRU(max(1, c.most/cachedOverhead), func(_ uint64, v *cached) {
+			s.octets -= v.size()
 		})
 	}
 	return c
 }
 
-func (c *cache) shard(key cacheKey) *shard {
-	return &c.shards[maphash.Comparable(c.seed, key)%cacheShards]
-}
-
-// get gives what is kept for a question, and since how many seconds; nil when
-// there is nothing or its time is over.
-func (c *cache) get(key cacheKey, now time.Time) (*cached, uint32) {
-	s := c.shard(key)
+// get gives what the resolvers of a group answered to a question, and how old it
+// is in nanoseconds; nil when there is nothing or it is of no use any more. Its
+// time may be over, see cached.life. The key is one of forCache.
+func (c *cache) get(key *askKey, g *group, now int64) (*cached, int64) {
+	hash := maphash.Bytes(c.seed, key.bytes())
+	s := &c.shards[hash%cacheShards]
 	s.mu.Lock()
-	v, ok := s.lru.Get(key)
+	v, ok := s.lru.Get(hash)
 	s.mu.Unlock()
-	if !ok {
+	// Two keys with one hash are as good as none.
+	if !ok || v.group != g || !bytes.Equal(v.key, key.bytes()) {
 		return nil, 0
 	}
-	age := now.Sub(v.at)
-	if age < 0 || age >= v.life {
+	age := now - v.at
+	if age < 0 || age >= v.life+int64(maxStale) {
 		return nil, 0
 	}
-	return v, uint32(age / time.Second)
+	return v, age
 }
 
 // put keeps an answer, if it is of a kind that may be kept. To make room, what
-// was not asked for the longest goes.
-func (c *cache) put(key flightKey, m *dns.Msg, now time.Time) {
-	v := newCached(key, m, now)
-	if v == nil {
+// was not asked for the longest goes. The key is one of forCache.
+func (c *cache) put(key *askKey, g *group, m *message, now int64) {
+	life := m.lifetime()
+	if life < time.Second {
 		return
 	}
-	k := key.cacheKey()
-	size := v.size(k)
+	v := newCached(key, g, m, now, life)
+	size := v.size()
 	if size > c.most {
 		return
 	}
-	s := c.shard(k)
+	hash := maphash.Bytes(c.seed, key.bytes())
+	s := &c.shards[hash%cacheShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lru.Remove(k)
-	s.lru.Add(k, v)
+	s.lru.Remove(hash)
+	s.lru.Add(hash, v)
 	s.octets += size
 	for s.octets > c.most {
 		s.lru.RemoveOldest()
 	}
 }
 
-// size is how many octets an answer takes.
-func (v *cached) size(k cacheKey) int {
-	return cachedOverhead + len(k.name) + cap(v.wire) + 2*cap(v.ttls)
-}
-
-// lifetime says for how long a message of a resolver answers a question; 0 for
-// one that may not be kept.
-func lifetime(qtype uint16, m *dns.Msg) time.Duration {
-	if m.Truncated || m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError {
+// lifetime says for how long a message answers its question; 0 for one that may
+// not be kept. It goes as a whole, so it lives as long as the shortest of its
+// records.
+func (m *message) lifetime() time.Duration {
+	if m.tc || m.rcode != dns.RcodeSuccess && m.rcode != dns.RcodeNameError {
 		return 0
 	}
-	// The message goes as a whole, so it lives as long as the shortest of its
-	// records.
-	ttl, most := uint32(maxPositive/time.Second), maxPositive
-	for _, rrs := range [][]dns.RR{m.Answer, m.Ns, m.Extra} {
-		for _, rr := range rrs {
-			if h := rr.Header(); h.Rrtype != dns.TypeOPT {
-				ttl = min(ttl, trueTTL(h.Ttl))
-			}
-		}
+	if m.rcode == dns.RcodeSuccess && m.answered {
+		return min(time.Duration(m.ttl)*time.Second, maxPositive)
 	}
-	answered := slices.ContainsFunc(m.Answer, func(rr dns.RR) bool {
-		return qtype == dns.TypeANY || rr.Header().Rrtype == qtype
-	})
-	if m.Rcode == dns.RcodeNameError || !answered {
-		// There is no such name, or none with such a record, perhaps at the end
-		// of aliases. A SOA says for how long that is true; without one it may
-		// be a referral, or anything (RFC 2308 §5).
-		i := slices.IndexFunc(m.Ns, func(rr dns.RR) bool { return rr.Header().Rrtype == dns.TypeSOA })
-		if i < 0 {
-			return 0
-		}
-		ttl, most = min(ttl, trueTTL(m.Ns[i].(*dns.SOA).Minttl)), maxNegative
-	}
-	return min(time.Duration(ttl)*time.Second, most)
-}
-
-// trueTTL reads a TTL as RFC 2181 §8 wants it: one with the highest bit is 0.
-func trueTTL(ttl uint32) uint32 {
-	if ttl > 1<<31-1 {
+	// There is no such name, or none with such a record, perhaps at the end of
+	// aliases. A SOA says for how long that is true; without one it may be a
+	// referral, or anything (RFC 2308 §5).
+	if !m.soa {
 		return 0
 	}
-	return ttl
+	return min(time.Duration(min(m.ttl, m.soaTTL))*time.Second, maxNegative)
 }

@@ -1,11 +1,11 @@
 package nameserver
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/miekg/dns"
 	"pgregory.net/rapid"
@@ -60,11 +60,15 @@ func TestCachedAsRelayed(t *testing.T) {
 		if v.forward == nil {
 			rt.Fatal("not forwarded")
 		}
-		want := v.forward.pack(nil, v.forward.relay(m))
-		c.put(v.forward.key(), m, time.Now())
+		key := flightKey{strings.ToLower(name), qtype, q.IsEdns0() != nil, q.IsEdns0() != nil && q.IsEdns0().Do(), q.AuthenticatedData, q.CheckingDisabled}
+		if want := key.askKey(); !bytes.Equal(v.forward.key.bytes(), want.bytes()) {
+			rt.Fatalf("key %v, want %v", v.forward.key.bytes(), want.bytes())
+		}
+		want := v.forward.compose(nil, key.read(m), 0, false, nil)
+		c.put(key, m)
 		got := s.handle(raw, make([]byte, readSize), friend, tcp).reply
 		if got == nil {
-			if lifetime(qtype, m) > 0 {
+			if key.read(m).lifetime() > 0 {
 				rt.Fatal("not kept")
 			}
 			return
@@ -90,7 +94,7 @@ func TestCachedAsRelayed(t *testing.T) {
 		if cut && (a.Rcode != b.Rcode || a.AuthenticatedData != b.AuthenticatedData || (a.IsEdns0() == nil) != (b.IsEdns0() == nil)) {
 			rt.Fatalf("cut, from the cache:\n%v\nfrom the resolver:\n%v", &a, &b)
 		}
-		if a.Question[0] != b.Question[0] || len(got) > v.forward.limit {
+		if a.Question[0] != b.Question[0] || len(got) > int(v.forward.limit) {
 			rt.Fatalf("question %v, %d octets; want %v, %d at most", a.Question, len(got), b.Question, v.forward.limit)
 		}
 		for i := range a.Answer {
@@ -105,7 +109,7 @@ func TestCachedAsRelayed(t *testing.T) {
 // makes to read the question, and the query.
 func TestCachedAllocs(t *testing.T) {
 	s, c := caching(t)
-	c.put(flightKey{name: "example.org.", qtype: dns.TypeA}, answering(t, 0, "example.org. 60 IN A 192.0.2.1", "", ""), time.Now())
+	c.put(flightKey{name: "example.org.", qtype: dns.TypeA}, answering(t, 0, "example.org. 60 IN A 192.0.2.1", "", ""))
 	raw, buf := packed(t, question("example.org.", dns.TypeA)), make([]byte, readSize)
 	if n := testing.AllocsPerRun(1000, func() {
 		if s.handle(raw, buf, friend, false).reply == nil {
@@ -118,7 +122,7 @@ func TestCachedAllocs(t *testing.T) {
 
 func BenchmarkCached(b *testing.B) {
 	s, c := caching(b)
-	c.put(flightKey{name: "example.org.", qtype: dns.TypeA}, answering(b, 0, "example.org. 60 IN A 192.0.2.1", "", ""), time.Now())
+	c.put(flightKey{name: "example.org.", qtype: dns.TypeA}, answering(b, 0, "example.org. 60 IN A 192.0.2.1", "", ""))
 	raw, buf := packed(b, question("example.org.", dns.TypeA)), make([]byte, readSize)
 	b.ReportAllocs()
 	for b.Loop() {

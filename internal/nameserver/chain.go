@@ -2,7 +2,6 @@ package nameserver
 
 import (
 	"slices"
-	"time"
 
 	"github.com/miekg/dns"
 
@@ -47,26 +46,23 @@ func (r *Rules) follow(v *catalog.View, rng balance.Rand, q dns.Question, up Ups
 	return next
 }
 
-// onward is what comes of a question that CNAMEs of ours lead away from the table:
-// one for the resolvers, or its answer out of what they said before.
-func (q *query) onward(r Reply) verdict {
-	q.why = r.why
-	sub := *q
-	sub.question.Name, sub.behind, sub.chain = r.target, q, r.Answer
-	sub.limit, sub.options, sub.needed, sub.why = dns.MaxMsgSize, nil, 0, nil
-	if reply := sub.fromCache(nil, time.Now()); reply != nil {
-		return verdict{reply: q.joined(sub.chain, reply)}
-	}
-	return verdict{forward: &sub}
-}
-
 // joining gives what writes the reply to the client's question for what came of
 // the one that it led to.
-func (q *query) joining(write func([]byte)) func([]byte) {
-	if q.behind == nil {
+func (in *inquiry) joining(write func([]byte)) func([]byte) {
+	if in.behind == nil {
 		return write
 	}
-	return func(reply []byte) { write(q.behind.joined(q.chain, reply)) }
+	q, chain := in.behind, in.chain
+	return func(reply []byte) { write(q.joined(chain, reply)) }
+}
+
+// joined makes the reply to the client's question of that to the one that it led
+// to.
+func (in *inquiry) joined(reply []byte) []byte {
+	if in.behind == nil {
+		return reply
+	}
+	return in.behind.joined(in.chain, reply)
 }
 
 // joined makes the reply to a question of the reply for the name that the chain

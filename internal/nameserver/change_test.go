@@ -51,9 +51,9 @@ func TestChange(t *testing.T) {
 func TestChangeKeepsWhatIsKnown(t *testing.T) {
 	a, b, c := netip.MustParseAddrPort("10.0.0.1:53"), netip.MustParseAddrPort("10.0.0.2:53"), netip.MustParseAddrPort("10.0.0.3:53")
 	s := newServer(t, Config{Resolvers: via(a, b)})
-	s.policy.Load().routes[""].resolvers[0].failed.Store(true)
+	s.policy.Load().routes.rest.resolvers[0].health.down = true
 	s.Change(Rules{}, via(a, c))
-	if r := s.policy.Load().routes[""].resolvers; len(r) != 2 || !r[0].failed.Load() || r[1].failed.Load() || r[1].addr != c.String() {
+	if r := s.policy.Load().routes.rest.resolvers; len(r) != 2 || !r[0].health.down || r[1].health.down || r[1].addr != c {
 		t.Errorf("resolvers %+v %+v", r[0], r[1])
 	}
 }

@@ -15,10 +15,22 @@
 //
 // A worker reads a packet, [Answer] decides from a view of the table, the same
 // worker writes the reply: no lock, no queue and no other goroutine between.
-// What is not ours is handed to a goroutine of its own, of which there are at
-// most maxWaiting; no worker ever waits for it, so resolvers that are slow or
-// dead cost an answer from the table nothing. Within one TCP connection too:
-// answers go out as they are ready (RFC 7766 §6.2.1.1).
+// What is not ours becomes a flight, of which there is a bounded number, and the
+// worker goes on with the next packet: resolvers that are slow or dead cost an
+// answer from the table nothing. Within one TCP connection too: answers go out as
+// they are ready (RFC 7766 §6.2.1.1).
+//
+// # The way of a forwarded question
+//
+//	client -> forwarder.recall     from the cache, if it is there
+//	       -> forwarder.ask        joins a flight, or begins one: flight.move decides
+//	          -> pool.ask          a socket with a port and an identifier of its own
+//	resolver -> upSocket.received  pending.judge: is it the answer?
+//	         -> forwarder.answered message.read looks through it; cache.put
+//	         -> client.compose     for each who waits: patched, and out
+//
+// forwarder.run lets time go by: the next resolver, what is stale, SERVFAIL.
+// docs/decisions/0005-forwarder.md says why.
 //
 // # What is ours
 //

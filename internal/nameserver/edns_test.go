@@ -206,11 +206,19 @@ func TestOptionsOfForwarded(t *testing.T) {
 	ask := edit(t, about("example.org.", dns.TypeA, with(cookie(hisCookie), nsid(""))))
 	answered := true
 	s := newServer(t, Config{Rules: Rules{Domain: domain, Host: "server-01", Cache: true}, Resolvers: resolver1})
-	s.policy.Load().routes[""].exchange = func(_ context.Context, _ string, key flightKey) (*dns.Msg, bool, error) {
+	s.forwarder.send = func(q *sending) error {
 		if !answered {
-			return nil, false, context.DeadlineExceeded
+			return context.DeadlineExceeded
 		}
-		return withA(key.message(), "192.0.2.1"), true, nil
+		var m dns.Msg
+		fatal(t, m.Unpack(q.packet[:q.size]))
+		raw := packed(t, withA(&m, "192.0.2.1"))
+		s.wg.Go(func() {
+			o := s.forwarder.outboxes.Get().(*outbox)
+			s.forwarder.answered(q.to, q.ticket, q.at, raw, o)
+			s.forwarder.flush(o)
+		})
+		return nil
 	}
 	relayed := func(raw []byte) []byte {
 		var reply []byte
@@ -234,7 +242,7 @@ func TestOptionsOfForwarded(t *testing.T) {
 	if got := optionsOf(t, relayed(other)); got != "cookie ede=22:no resolver answered in time" {
 		t.Errorf("nobody answered: %q", got)
 	}
-	s.waiting = make(chan struct{}) // no place for anybody
+	s.forwarder.most = 0 // no place for anybody
 	if got := optionsOf(t, relayed(other)); got != "cookie ede=0:too many questions wait for the resolvers" {
 		t.Errorf("too many: %q", got)
 	}

@@ -3,11 +3,12 @@ package nameserver
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,34 +21,31 @@ import (
 // These tests run the forwarder in virtual time over resolvers made of
 // functions. What goes over sockets is in upstream_test.go and server_test.go.
 
-// play is how a resolver takes a question: with an answer, an error, or by
-// waiting for the end of ctx.
-type play func(ctx context.Context) (*dns.Msg, bool, error)
+// play is how a resolver takes a question: by a call of reply now or later, never,
+// or with an error.
+type play func(q *dns.Msg, reply func(*dns.Msg)) error
 
+// says answers with a code.
 func says(rcode int) play {
-	return func(context.Context) (*dns.Msg, bool, error) {
-		return &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: rcode}}, true, nil
+	return func(q *dns.Msg, reply func(*dns.Msg)) error {
+		m := new(dns.Msg).SetRcode(q, rcode)
+		if rcode == dns.RcodeSuccess {
+			m = withA(q, "192.0.2.1")
+		}
+		reply(m)
+		return nil
 	}
 }
 
-func silent(ctx context.Context) (*dns.Msg, bool, error) {
-	<-ctx.Done()
-	return nil, false, ctx.Err()
-}
+func silent(*dns.Msg, func(*dns.Msg)) error { return nil }
 
-func closed(context.Context) (*dns.Msg, bool, error) {
-	return nil, false, errors.New("connection refused")
-}
+func closed(*dns.Msg, func(*dns.Msg)) error { return errors.New("connection refused") }
 
 // after answers when d has gone by.
 func after(d time.Duration, p play) play {
-	return func(ctx context.Context) (*dns.Msg, bool, error) {
-		select {
-		case <-ctx.Done():
-			return nil, false, ctx.Err()
-		case <-time.After(d):
-			return p(ctx)
-		}
+	return func(q *dns.Msg, reply func(*dns.Msg)) error {
+		time.AfterFunc(d, func() { p(q, reply) })
+		return nil
 	}
 }
 
@@ -55,14 +53,18 @@ func after(d time.Duration, p play) play {
 // who was asked.
 type stage struct {
 	*forwarder
+	to   *routes
 	log  *logBuffer
 	wg   sync.WaitGroup
 	mu   sync.Mutex
 	cast map[string]play
 	seen []string
+	// asked are the questions, as they were sent.
+	questions []*dns.Msg
 }
 
-func newStage(plays ...play) *stage {
+// newStage sets one up in a bubble.
+func newStage(t *testing.T, cached bool, plays ...play) *stage {
 	s := &stage{log: &logBuffer{}, cast: map[string]play{}}
 	var addrs []netip.AddrPort
 	for i, p := range plays {
@@ -70,15 +72,46 @@ func newStage(plays ...play) *stage {
 		addrs = append(addrs, a)
 		s.cast[a.String()] = p
 	}
-	s.forwarder = newForwarder(addrs, s.log.logger(), s.wg.Go)
-	s.exchange = func(ctx context.Context, addr string, key flightKey) (*dns.Msg, bool, error) {
-		s.mu.Lock()
-		s.seen = append(s.seen, strings.TrimSuffix(addr, ":53")[len("10.0.0."):])
-		p := s.cast[addr]
-		s.mu.Unlock()
-		return p(ctx)
+	s.forwarder = newForwarder(s.log.logger(), s.wg.Go)
+	s.forwarder.send = s.sent
+	s.to = s.route(via(addrs...), cached, nil)
+	for _, r := range s.targets {
+		r.loop.next = math.MaxInt64 // loop_test.go is about that
 	}
+	ctx, cancel := context.WithCancel(t.Context())
+	s.wg.Go(func() { s.run(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		s.wg.Wait()
+		if len(s.live) != 0 || len(s.flights) != 0 || s.waiting != 0 {
+			t.Errorf("%d flights and %d places are left", len(s.live), s.waiting)
+		}
+	})
 	return s
+}
+
+func (s *stage) sent(q *sending) error {
+	var m dns.Msg
+	if err := m.Unpack(q.packet[:q.size]); err != nil {
+		panic(err)
+	}
+	s.mu.Lock()
+	s.seen = append(s.seen, strings.TrimSuffix(q.to.String(), ":53")[len("10.0.0."):])
+	s.questions = append(s.questions, &m)
+	p := s.cast[q.to.String()]
+	s.mu.Unlock()
+	to, ticket, at := q.to, q.ticket, q.at
+	return p(&m, func(r *dns.Msg) {
+		raw, err := r.Pack()
+		if err != nil {
+			panic(err)
+		}
+		s.wg.Go(func() {
+			o := s.outboxes.Get().(*outbox)
+			s.answered(to, ticket, at, raw, o)
+			s.flush(o)
+		})
+	})
 }
 
 // recast gives resolver i, from 1, another play.
@@ -97,14 +130,61 @@ func (s *stage) asked() string {
 	return a
 }
 
-// ask resolves a name and says with which code and after how long.
-func (s *stage) ask(ctx context.Context, name string) (string, time.Duration) {
-	start := time.Now()
-	m := s.resolve(ctx, &query{question: dns.Question{Name: name, Qtype: dns.TypeA, Qclass: dns.ClassINET}})
-	if m == nil {
-		return "none", time.Since(start)
+// inquire makes a question for the forwarder.
+func (s *stage) inquire(name string, bits byte) *inquiry {
+	in := &inquiry{key: flightKey{name: name, qtype: dns.TypeA}.askKey(), group: s.to.rest, cache: s.to.cache}
+	var wire [maxWireName + 1]byte
+	n, _ := dns.PackDomainName(name, wire[:], 0, nil, false)
+	in.spelled = in.key.setName(wire[:n])
+	in.key.setQuestion(dns.TypeA, bits)
+	in.limit, in.edns = udpSize, bits&bitEDNS != 0
+	in.id = uint16(len(name))
+	return in
+}
+
+// start asks, and gives where the reply comes.
+func (s *stage) start(in *inquiry) <-chan *dns.Msg {
+	done := make(chan *dns.Msg, 1)
+	write := func(raw []byte) {
+		r := new(dns.Msg)
+		if err := r.Unpack(bytes.Clone(raw)); err != nil {
+			panic(err)
+		}
+		if binary.BigEndian.Uint16(raw) != in.id {
+			panic("another's reply")
+		}
+		done <- r
 	}
-	return dns.RcodeToString[m.Rcode], time.Since(start)
+	in.to = replyFunc(write)
+	if reply := s.recall(in, nil); reply != nil {
+		write(reply)
+	} else if reply := s.forwarder.ask(in, nil); reply != nil {
+		write(reply)
+	}
+	return done
+}
+
+// ask resolves a name and says with which code and after how long.
+func (s *stage) ask(name string) (string, time.Duration) {
+	start := time.Now()
+	m := <-s.start(s.inquire(name, bitEDNS))
+	code := dns.RcodeToString[m.Rcode]
+	if m.Rcode == dns.RcodeServerFailure && ede(m) != "" {
+		code = "none"
+	}
+	return code, time.Since(start)
+}
+
+// ede is the text of a reply's extended error.
+func ede(m *dns.Msg) string {
+	if opt := m.IsEdns0(); opt != nil {
+		for _, o := range opt.Option {
+			if e, ok := o.(*dns.EDNS0_EDE); ok {
+				return e.ExtraText
+			}
+		}
+	}
+	return ""
 }
 
 // logBuffer collects log lines without their times.
@@ -139,6 +219,7 @@ func (l *logBuffer) logger() *slog.Logger {
 
 func TestResolveOrder(t *testing.T) {
 	ok, ill, no := says(dns.RcodeSuccess), says(dns.RcodeServerFailure), says(dns.RcodeRefused)
+	const ms = time.Millisecond
 	tests := []struct {
 		name  string
 		plays []play
@@ -149,9 +230,10 @@ func TestResolveOrder(t *testing.T) {
 		{"the first answers", []play{ok, ok}, "NOERROR", "1", 0},
 		{"NXDOMAIN is an answer", []play{says(dns.RcodeNameError), ok}, "NXDOMAIN", "1", 0},
 		{"FORMERR is the client's business", []play{says(dns.RcodeFormatError), ok}, "FORMERR", "1", 0},
-		{"slow is not dead", []play{after(1999*time.Millisecond, ok), ok}, "NOERROR", "1", 1999 * time.Millisecond},
-		{"silent: the next after 2 s", []play{silent, ok}, "NOERROR", "1 2", 2 * time.Second},
-		{"too slow is silent", []play{after(2001*time.Millisecond, ok), ok}, "NOERROR", "1 2", 2 * time.Second},
+		{"within the usual time", []play{after(399*ms, ok), ok}, "NOERROR", "1", 399 * ms},
+		{"beyond it, the next is asked, too", []play{after(401*ms, ok), after(500*ms, ok)}, "NOERROR", "1 2", 401 * ms},
+		{"and may be the first to answer", []play{after(900*ms, says(dns.RcodeNameError)), after(100*ms, ok)}, "NOERROR", "1 2", 500 * ms},
+		{"silent", []play{silent, ok}, "NOERROR", "1 2", 400 * ms},
 		{"closed: the next at once", []play{closed, ok}, "NOERROR", "1 2", 0},
 		{"SERVFAIL: the next", []play{ill, ok}, "NOERROR", "1 2", 0},
 		{"REFUSED: the next", []play{no, ok}, "NOERROR", "1 2", 0},
@@ -160,19 +242,19 @@ func TestResolveOrder(t *testing.T) {
 		{"the code as it is when nobody knows better", []play{no, silent}, "REFUSED", "1 2", 2 * time.Second},
 		{"a single one is asked twice", []play{closed}, "none", "1 1", 0},
 		{"a single silent one", []play{silent}, "none", "1 1", 4 * time.Second},
-		{"two silent ones", []play{silent, silent}, "none", "1 2", 4 * time.Second},
-		{"four silent ones share the time", []play{silent, silent, silent, silent}, "none", "1 2 3 4", 4 * time.Second},
-		{"the last of four still has its turn", []play{silent, silent, silent, ok}, "NOERROR", "1 2 3 4", 3 * time.Second},
+		{"two silent ones", []play{silent, silent}, "none", "1 2", 2400 * ms},
+		{"late is better than never", []play{after(2300*ms, ok), silent}, "NOERROR", "1 2", 2300 * ms},
+		{"four silent ones share the time", []play{silent, silent, silent, silent}, "none", "1 2 3 4", 2200 * ms},
+		{"the last of four still has its turn", []play{silent, silent, silent, ok}, "NOERROR", "1 2 3 4", 1200 * ms},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newStage(tt.plays...)
-				code, took := s.ask(t.Context(), "example.org.")
+				s := newStage(t, false, tt.plays...)
+				code, took := s.ask("example.org.")
 				if asked := s.asked(); code != tt.code || asked != tt.asked || took != tt.took {
 					t.Errorf("%s after %v, asked %s; want %s after %v, asked %s", code, took, asked, tt.code, tt.took, tt.asked)
 				}
-				s.wg.Wait()
 			})
 		})
 	}
@@ -183,54 +265,42 @@ func TestResolveOrder(t *testing.T) {
 func TestResolveFailedIsLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ok := says(dns.RcodeSuccess)
-		s := newStage(silent, ok)
+		s := newStage(t, false, silent, ok)
 		step := func(what, wantAsked string, wantTook time.Duration) {
 			t.Helper()
-			code, took := s.ask(t.Context(), "example.org.")
+			code, took := s.ask("example.org.")
 			synctest.Wait()
 			if asked := s.asked(); code != "NOERROR" || asked != wantAsked || took != wantTook {
 				t.Errorf("%s: %s after %v, asked %s; want after %v, asked %s", what, code, took, asked, wantTook, wantAsked)
 			}
 		}
-		step("first", "1 2", 2*time.Second)
-		// The probe and the question start together; which is first is open.
-		code, took := s.ask(t.Context(), "example.org.")
-		synctest.Wait()
-		asked := strings.Fields(s.asked())
-		slices.Sort(asked)
-		if code != "NOERROR" || took != 0 || !slices.Equal(asked, []string{"1", "2"}) {
-			t.Errorf("with probe: %s after %v, asked %v", code, took, asked)
-		}
+		step("first", "1 2", 400*time.Millisecond)
+		time.Sleep(attemptTime) // then its silence is one
+		step("with a probe beside", "2 1", 0)
 		step("while the probe waits", "2", 0)
-		time.Sleep(attemptTime) // the probe ends, unanswered
-		synctest.Wait()
-
 		s.recast(1, ok)
-		s.ask(t.Context(), "example.org.")
-		synctest.Wait()
-		s.asked()
-		step("the probe was answered", "1", 0)
+		time.Sleep(probeEvery)
+		step("the probe is answered", "2 1", 0)
+		step("then it is the first", "1", 0)
 		if want := "level=INFO msg=\"resolver answers again: 10.0.0.1:53\"\n"; !strings.HasSuffix(s.log.String(), want) {
 			t.Errorf("log:\n%s", s.log)
 		}
-		s.wg.Wait()
 	})
 }
 
 // TestResolveProbeRate: one probe a second, however many questions there are.
 func TestResolveProbeRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStage(closed, says(dns.RcodeSuccess))
-		s.ask(t.Context(), "example.org.")
+		s := newStage(t, false, closed, says(dns.RcodeSuccess))
+		s.ask("example.org.")
 		s.asked()
 		for range 100 { // 10 s
-			s.ask(t.Context(), "example.org.")
+			s.ask("example.org.")
 			time.Sleep(100 * time.Millisecond)
 		}
 		if n := strings.Count(s.asked(), "1"); n != 10 {
 			t.Errorf("%d probes in 10 s, want 10", n)
 		}
-		s.wg.Wait()
 	})
 }
 
@@ -238,12 +308,103 @@ func TestResolveProbeRate(t *testing.T) {
 // turn other questions away from it.
 func TestResolveServfailKeepsPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStage(says(dns.RcodeServerFailure), says(dns.RcodeSuccess))
-		s.ask(t.Context(), "broken.example.")
+		s := newStage(t, false, says(dns.RcodeServerFailure), says(dns.RcodeSuccess))
+		s.ask("broken.example.")
 		s.recast(1, says(dns.RcodeSuccess))
-		s.ask(t.Context(), "fine.example.")
+		s.ask("fine.example.")
 		if asked := s.asked(); asked != "1 2 1" {
 			t.Errorf("asked %s, want 1 2 1", asked)
+		}
+	})
+}
+
+// TestResolveSilentSoon: where many ask, a resolver that fell silent is found out
+// long before the time of its first question is up, and nobody waits for it then.
+func TestResolveSilentSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		quick := after(time.Millisecond, says(dns.RcodeSuccess))
+		s := newStage(t, false, quick, quick)
+		for range 20 {
+			s.ask("example.org.")
+		}
+		s.recast(1, silent)
+		slowest := time.Duration(0)
+		var wg sync.WaitGroup
+		for i := range 1000 { // in a second
+			wg.Go(func() {
+				_, took := s.ask(fmt.Sprintf("host-%d.example.", i))
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				slowest = max(slowest, took)
+			})
+			time.Sleep(time.Millisecond)
+		}
+		wg.Wait()
+		if slowest > doubtTime+50*time.Millisecond {
+			t.Errorf("one took %v", slowest)
+		}
+		s.asked()
+		if _, took := s.ask("later.example."); took != time.Millisecond {
+			t.Errorf("after that: %v", took)
+		}
+	})
+}
+
+// TestResolveHedgesAreBounded: on a slow day a tenth of the questions is asked of
+// the next as well, and not all.
+func TestResolveHedgesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		quick, slow := after(time.Millisecond, says(dns.RcodeSuccess)), after(150*time.Millisecond, says(dns.RcodeSuccess))
+		s := newStage(t, false, quick, quick)
+		for range 50 {
+			s.ask("example.org.")
+		}
+		s.recast(1, slow) // and the second answers at once, so that 1 stays as quick as it was known
+		s.asked()
+		const n = 2000
+		for i := range n {
+			s.recast(1, slow)
+			s.targets[target{addr: netip.MustParseAddrPort("10.0.0.1:53")}].forget()
+			s.ask(fmt.Sprintf("host-%d.example.", i))
+		}
+		second := strings.Count(s.asked(), "2")
+		if most := n*hedgeShare + mostTokens + 1; float64(second) > most || second < n/20 {
+			t.Errorf("%d of %d questions went to the second, want %v at most and nearly that", second, n, most)
+		}
+	})
+}
+
+// forget makes a resolver one that was known to be quick.
+func (r *resolver) forget() {
+	r.health = health{mean: time.Millisecond}
+}
+
+// TestResolveAllDown: when nobody answers, the resolvers are left alone but for a
+// question now and then, and who asks is told at once.
+func TestResolveAllDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, false, silent, silent)
+		s.ask("example.org.")
+		s.asked()
+		start := time.Now()
+		var at []time.Duration
+		for time.Since(start) < 20*time.Second {
+			done := s.start(s.inquire(fmt.Sprintf("at-%d.example.", time.Since(start).Milliseconds()), bitEDNS))
+			synctest.Wait()
+			if s.asked() != "" {
+				at = append(at, time.Since(start).Round(100*time.Millisecond))
+			} else if r := <-done; r.Rcode != dns.RcodeServerFailure || ede(r) == "" {
+				t.Fatalf("%v", r)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if len(at) > 16 || len(at) < 8 {
+			t.Errorf("asked after %v", at)
+		}
+		s.recast(2, says(dns.RcodeSuccess))
+		time.Sleep(mostPause)
+		if code, took := s.ask("example.org."); code != "NOERROR" {
+			t.Errorf("when one is back: %s after %v", code, took)
 		}
 	})
 }
@@ -252,7 +413,7 @@ func TestResolveServfailKeepsPlace(t *testing.T) {
 // their spelling; others are not held up.
 func TestResolveMerges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStage(after(time.Second, says(dns.RcodeNameError)))
+		s := newStage(t, false, after(300*time.Millisecond, says(dns.RcodeNameError)))
 		var wg sync.WaitGroup
 		for i := range 100 {
 			wg.Go(func() {
@@ -260,8 +421,10 @@ func TestResolveMerges(t *testing.T) {
 				if i%2 == 1 {
 					name = "EXAMPLE.org."
 				}
-				if code, took := s.ask(t.Context(), name); code != "NXDOMAIN" || took != time.Second {
-					t.Errorf("%s after %v", code, took)
+				start := time.Now()
+				r := <-s.start(s.inquire(name, bitEDNS))
+				if took := time.Since(start); r.Rcode != dns.RcodeNameError || took != 300*time.Millisecond || r.Question[0].Name != name {
+					t.Errorf("%v after %v", r, took)
 				}
 			})
 		}
@@ -269,21 +432,56 @@ func TestResolveMerges(t *testing.T) {
 		if asked := s.asked(); asked != "1" {
 			t.Errorf("asked %s, want once", asked)
 		}
-		wg.Go(func() { s.ask(t.Context(), "other.example.") })
-		wg.Go(func() { // DO changes what is answered
-			s.resolve(t.Context(), &query{edns: true, do: true, question: dns.Question{Name: "example.org.", Qtype: dns.TypeA}})
-		})
+		wg.Go(func() { s.ask("other.example.") })
+		wg.Go(func() { <-s.start(s.inquire("example.org.", bitEDNS|bitDO)) }) // DO changes what is answered
 		synctest.Wait()
 		if asked := s.asked(); asked != "1 1" {
 			t.Errorf("asked %s, want 1 1", asked)
 		}
 		wg.Wait()
-		s.ask(t.Context(), "example.org.")
+		s.ask("example.org.")
 		if asked := s.asked(); asked != "1" {
 			t.Errorf("a later question: asked %s, want 1: this is no cache", asked)
 		}
-		if len(s.flights) != 0 {
-			t.Errorf("%d flights left", len(s.flights))
+	})
+}
+
+// TestResolveBound: no more wait than there is room for, and who finds none is
+// told at once.
+func TestResolveBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, false, silent, silent)
+		s.most = 100
+		var wait []<-chan *dns.Msg
+		for i := range 20_000 { // in a second
+			done := s.start(s.inquire(fmt.Sprintf("host-%d.example.", i), bitEDNS))
+			select {
+			case r := <-done:
+				if r.Rcode != dns.RcodeServerFailure {
+					t.Fatalf("%v", r)
+				}
+			default:
+				wait = append(wait, done)
+			}
+			if i%20 == 0 {
+				time.Sleep(time.Millisecond)
+			}
+			s.forwarder.mu.Lock()
+			waiting := s.waiting
+			s.forwarder.mu.Unlock()
+			if waiting > 100 {
+				t.Fatalf("%d wait", waiting)
+			}
+		}
+		if len(wait) != 100 {
+			t.Errorf("%d were let wait", len(wait))
+		}
+		start := time.Now()
+		for _, done := range wait {
+			<-done
+		}
+		if took := time.Since(start); took > totalTime {
+			t.Errorf("the last was told after %v", took)
 		}
 	})
 }
@@ -292,19 +490,21 @@ func TestResolveMerges(t *testing.T) {
 // at what and how.
 func TestResolveLogs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStage(closed, closed)
+		s := newStage(t, false, closed, closed)
 		for range 30 { // 3 s
-			s.ask(t.Context(), "example.org.")
+			s.ask("example.org.")
 			time.Sleep(100 * time.Millisecond)
 		}
-		var want string
-		for range 3 {
-			for i := range 2 {
-				want += fmt.Sprintf("level=WARN msg=\"resolver failed: 10.0.0.%d:53\" name=example.org. type=A error=\"connection refused\"\n", i+1)
-			}
+		line := func(i int) string {
+			return fmt.Sprintf("level=WARN msg=\"resolver failed: 10.0.0.%d:53\" name=example.org. type=A error=\"connection refused\"\n", i)
 		}
-		if got := s.log.String(); got != want {
-			t.Errorf("log:\n%swant:\n%s", got, want)
+		// At first, and when they were let alone for 0.5 s, 1 s and 2 s: the second
+		// of these is within the second of the first.
+		got := s.log.String()
+		for i := 1; i <= 2; i++ {
+			if n := strings.Count(got, line(i)); n < 2 || n > 3 {
+				t.Errorf("%d lines about %d", n, i)
+			}
 		}
 	})
 }
@@ -313,13 +513,17 @@ func TestResolveLogs(t *testing.T) {
 // keeps nobody waiting.
 func TestResolveEndsWithServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStage(silent, silent)
-		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(time.Second, cancel)
-		if code, took := s.ask(ctx, "example.org."); code != "none" || took != time.Second {
-			t.Errorf("%s after %v", code, took)
+		s := newStage(t, false, silent, silent)
+		done := s.start(s.inquire("example.org.", bitEDNS))
+		time.AfterFunc(100*time.Millisecond, s.close)
+		start := time.Now()
+		if r := <-done; r.Rcode != dns.RcodeServerFailure || time.Since(start) != 100*time.Millisecond {
+			t.Errorf("%v after %v", r, time.Since(start))
 		}
-		if s.resolvers[0].failed.Load() || s.log.String() != "" {
+		if r := <-s.start(s.inquire("example.org.", bitEDNS)); r.Rcode != dns.RcodeServerFailure {
+			t.Errorf("after the end: %v", r)
+		}
+		if s.log.String() != "" {
 			t.Errorf("counted as a failure: %s", s.log)
 		}
 	})

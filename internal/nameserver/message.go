@@ -1,12 +1,10 @@
 package nameserver
 
 import (
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
-	"time"
 
 	"github.com/miekg/dns"
 )
@@ -21,8 +19,10 @@ const (
 
 	// The bits of the header's second word (RFC 1035 §4.1.1, RFC 4035 §3).
 	flagQR = 1 << 15
+	flagTC = 1 << 9
 	flagRD = 1 << 8
 	flagRA = 1 << 7
+	flagAD = 1 << 5
 	flagCD = 1 << 4
 	// The bit of the OPT record's TTL field (RFC 6891 §6.1.4).
 	flagDO = 1 << 15
@@ -47,19 +47,13 @@ type query struct {
 	question dns.Question
 	from     netip.AddrPort
 	upstream Upstream
-	// forwarder is the one that asks the resolvers of the question's name.
-	forwarder *forwarder
-	// behind is the question of the client when this one is about the name that it
-	// led to, and chain how; nil: it is the client's own.
-	behind *query
-	chain  []dns.RR
 }
 
 // verdict is what came of a packet: a reply, or a question for the resolvers, or
 // over TCP a zone to be sent, or nothing when nothing may be said.
 type verdict struct {
 	reply    []byte
-	forward  *query
+	forward  *inquiry
 	transfer *transfer
 }
 
@@ -98,7 +92,7 @@ func (s *Server) handle(raw, buf []byte, from netip.AddrPort, tcp bool) verdict 
 	now := s.policy.Load()
 	// Whether this client may recurse also decides about RA in every reply.
 	switch {
-	case len(now.routes) == 0:
+	case !now.routes.any():
 		q.upstream = NoUpstream
 	case now.rules.mayRecurse(from.Addr()):
 		q.upstream = MayForward
@@ -131,18 +125,18 @@ func (s *Server) handle(raw, buf []byte, from netip.AddrPort, tcp bool) verdict 
 	}
 	v := s.view()
 	r := Answer(v, &now.rules, globalRand{}, q.question, up)
-	q.forwarder = now.routes.of(cmp.Or(r.target, q.question.Name))
-	if r.Forward && q.forwarder == nil {
-		r = Answer(v, &now.rules, globalRand{}, q.question, NoUpstream)
-	}
 	if r.Forward {
-		if r.target != "" {
-			return q.onward(r)
+		in := s.inquiry(q, r, now.routes)
+		if in.group != nil {
+			if reply := s.forwarder.recall(in, buf); reply != nil {
+				reply = in.joined(reply)
+				s.inquiries.Put(in)
+				return verdict{reply: reply}
+			}
+			return verdict{forward: in}
 		}
-		if reply := q.fromCache(buf, time.Now()); reply != nil {
-			return verdict{reply: reply}
-		}
-		return verdict{forward: q}
+		s.inquiries.Put(in)
+		r = Answer(v, &now.rules, globalRand{}, q.question, NoUpstream)
 	}
 	if q.why = r.why; r.Rcode == dns.RcodeRefused {
 		q.why = q.refusal()

@@ -16,14 +16,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"murakumo/internal/catalog"
 )
-
-// maxWaiting is how many questions wait for resolvers at a time; one more gets
-// SERVFAIL at once. At 100 ms a question this is 10,000 a second, and when all
-// resolvers are dead it bounds what a flood can hold: a goroutine, a socket and
-// a few kilobytes each.
-const maxWaiting = 1000
 
 // Config says where to listen and how to answer.
 type Config struct {
@@ -55,7 +51,8 @@ type Server struct {
 	// Both are nil without DNS over TLS.
 	tlsConfig    *tls.Config
 	tlsListeners []*net.TCPListener
-	waiting      chan struct{} // one for each question that waits for resolvers
+	forwarder    *forwarder
+	inquiries    sync.Pool // of *inquiry
 	conns        *connections
 	// transfers has one for each zone that is being sent.
 	transfers chan struct{}
@@ -66,13 +63,13 @@ type Server struct {
 	// wg counts every goroutine that Run has started.
 	wg sync.WaitGroup
 
-	malformed, crowded, overfull, broken throttle
+	malformed, overfull, broken throttle
 }
 
 // policy is what can change while the server runs.
 type policy struct {
 	rules  Rules
-	routes routes
+	routes *routes
 	// superseded is closed when another one has taken its place.
 	superseded chan struct{}
 }
@@ -82,10 +79,12 @@ type policy struct {
 func New(cfg Config, view func() *catalog.View) *Server {
 	s := &Server{
 		bind: cfg.Bind, port: cfg.Port, tls: cfg.TLS, view: view, log: cfg.Log,
-		waiting: make(chan struct{}, maxWaiting), conns: newConnections(maxConns, maxConnsOfHost), idle: tcpIdle,
+		conns: newConnections(maxConns, maxConnsOfHost), idle: tcpIdle,
 		transfers: make(chan struct{}, maxTransfers),
 	}
 	crand.Read(s.secret[:]) // never fails
+	s.inquiries.New = func() any { return new(inquiry) }
+	s.forwarder = newForwarder(cfg.Log, s.wg.Go)
 	s.policy.Store(&policy{superseded: make(chan struct{})})
 	s.Change(cfg.Rules, cfg.Resolvers)
 	return s
@@ -100,7 +99,7 @@ func (s *Server) Change(rules Rules, resolvers []Resolver) {
 	before := s.policy.Load()
 	next := &policy{
 		rules: rules, superseded: make(chan struct{}),
-		routes: newRoutes(resolvers, rules.Cache, before.routes, s.log, s.wg.Go),
+		routes: s.forwarder.route(resolvers, rules.Cache, before.routes),
 	}
 	s.policy.Store(next)
 	close(before.superseded)
@@ -125,6 +124,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	s.wg.Go(func() { s.notify(ctx) })
 	s.wg.Go(func() { s.remember(ctx) })
+	s.wg.Go(func() { s.forwarder.run(ctx) })
 	<-ctx.Done()
 	err := s.Close()
 	s.wg.Wait()
@@ -150,29 +150,43 @@ func (s *Server) Close() error {
 	return errors.Join(errs...)
 }
 
-// forward asks the resolvers on behalf of q and writes the reply when it is
+// forward asks the resolvers on behalf of q and has the reply written when it is
 // there. It does not wait: the caller goes on with the next packet. write is
 // called once, from another goroutine or from this one.
-func (s *Server) forward(ctx context.Context, q *query, write func([]byte)) {
-	write = q.joining(write)
-	select {
-	case s.waiting <- struct{}{}:
-	default:
-		if s.crowded.allow() {
-			s.log.Warn("too many questions wait for the resolvers: answering SERVFAIL", "waiting", maxWaiting)
-		}
-		q.why = resolversFull
-		write(q.pack(nil, q.relay(nil)))
-		return
+func (s *Server) forward(_ context.Context, in *inquiry, write func([]byte)) {
+	in.to = replyFunc(in.joining(write))
+	if reply := s.forwarder.ask(in, nil); reply != nil {
+		in.to.reply(nil, reply)
 	}
-	s.wg.Go(func() {
-		defer func() { <-s.waiting }()
-		m := q.forwarder.resolve(ctx, q)
-		if m == nil {
-			q.why = noResolver
-		}
-		write(q.pack(nil, q.relay(m)))
-	})
+	s.inquiries.Put(in)
+}
+
+// inquiry makes of q what goes to the forwarder, or of the target that names of
+// ours lead to by r. Its group is nil when nobody is asked for such names.
+func (s *Server) inquiry(q *query, r Reply, to *routes) *inquiry {
+	in := s.inquiries.Get().(*inquiry)
+	in.group, in.behind, in.chain, in.stale = nil, nil, nil, nil
+	if r.target != "" {
+		q.why = r.why
+		in.behind, in.chain = q, r.Answer
+		sub := *q
+		sub.question.Name = r.target
+		sub.limit, sub.options, sub.needed, sub.why = dns.MaxMsgSize, nil, 0, nil
+		q = &sub
+	}
+	var name [maxWireName + 1]byte
+	n, err := dns.PackDomainName(q.question.Name, name[:], 0, nil, false)
+	if err != nil { // what could be unpacked can be packed
+		return in
+	}
+	in.client = client{
+		id: q.id, rd: q.rd, cd: q.cd, edns: q.edns, do: q.do,
+		limit: uint16(q.limit), options: q.options, needed: q.needed, from: q.from,
+		spelled: in.key.setName(name[:n]),
+	}
+	in.key.setQuestion(q.question.Qtype, q.bits())
+	in.cache, in.group = to.cache, to.of(in.key.name())
+	return in
 }
 
 // globalRand draws from the runtime's generator: seeded by the system, and

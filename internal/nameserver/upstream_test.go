@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/miekg/dns"
 )
@@ -21,7 +21,7 @@ func forwarding(t testing.TB, resolvers ...netip.AddrPort) netip.AddrPort {
 }
 
 // TestForwardTransparent: what the client asked arrives upstream, under another
-// id and in lower case; what the resolver said arrives at the client, under the
+// id and spelling; what the resolver said arrives at the client, under the
 // client's id and spelling.
 func TestForwardTransparent(t *testing.T) {
 	const name = "WWW.Example.ORG."
@@ -91,7 +91,7 @@ func TestForwardTransparent(t *testing.T) {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			if q := seen.Question; len(q) != 1 || q[0] != (dns.Question{Name: "www.example.org.", Qtype: dns.TypeA, Qclass: dns.ClassINET}) {
+			if q := seen.Question; len(q) != 1 || !strings.EqualFold(q[0].Name, name) || q[0].Qtype != dns.TypeA || q[0].Qclass != dns.ClassINET {
 				t.Errorf("upstream was asked %v", q)
 			}
 			_, bits, _ := strings.Cut(describe(t, packed(t, seen)), " ")
@@ -142,9 +142,15 @@ func TestForwardLies(t *testing.T) {
 		why string
 		lie func(w dns.ResponseWriter, m *dns.Msg)
 	}{
+		// Asked again over TCP, where nobody else is heard.
+		{"another spelling", func(w dns.ResponseWriter, m *dns.Msg) {
+			if w.LocalAddr().Network() == "udp" {
+				m.Question[0].Name = swapCase(m.Question[0].Name)
+				w.WriteMsg(m)
+			}
+		}},
 		{"another id", func(w dns.ResponseWriter, m *dns.Msg) { m.Id++; w.WriteMsg(m) }},
 		{"another name", func(w dns.ResponseWriter, m *dns.Msg) { m.Question[0].Name = "evil.example."; w.WriteMsg(m) }},
-		{"another spelling", func(w dns.ResponseWriter, m *dns.Msg) { m.Question[0].Name = "EXAMPLE.org."; w.WriteMsg(m) }},
 		{"another type", func(w dns.ResponseWriter, m *dns.Msg) { m.Question[0].Qtype = dns.TypeTXT; w.WriteMsg(m) }},
 		{"another class", func(w dns.ResponseWriter, m *dns.Msg) { m.Question[0].Qclass = dns.ClassCHAOS; w.WriteMsg(m) }},
 		{"no question", func(w dns.ResponseWriter, m *dns.Msg) { m.Question = nil; w.WriteMsg(m) }},
@@ -190,6 +196,16 @@ func TestForwardLies(t *testing.T) {
 	}
 }
 
+// swapCase turns the case of each letter.
+func swapCase(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsUpper(r) {
+			return unicode.ToLower(r)
+		}
+		return unicode.ToUpper(r)
+	}, s)
+}
+
 // TestForwardLiarOnly: a resolver that only lies is a resolver that does not
 // answer.
 func TestForwardLiarOnly(t *testing.T) {
@@ -204,7 +220,7 @@ func TestForwardLiarOnly(t *testing.T) {
 	if got := lines(r.Answer); got != text("example.org. 77 IN A 192.0.2.1") {
 		t.Errorf("got %s", got)
 	}
-	if took := time.Since(start); took < attemptTime {
+	if took := time.Since(start); took < firstUsual {
 		t.Errorf("the next resolver was asked after %v", took)
 	}
 }
@@ -266,8 +282,8 @@ func TestForwardTruncatedLiar(t *testing.T) {
 	}
 }
 
-// TestForwardDead: a resolver where nothing listens costs no time, one that is
-// silent costs it once.
+// TestForwardDead: a resolver where nothing listens and one that is silent keep
+// nobody from an answer.
 func TestForwardDead(t *testing.T) {
 	k, err := listen(loopback, 0)
 	fatal(t, err)
@@ -284,10 +300,8 @@ func TestForwardDead(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		fmt.Sprintf("level=WARN msg=\"resolver failed: %v\" name=0.example. type=A error=\"ask over UDP: ", k.addr),
-		fmt.Sprintf("level=WARN msg=\"resolver failed: %v\" name=0.example. type=A error=\"ask over UDP: ", silent),
-		"connection refused",
-		"i/o timeout",
+		fmt.Sprintf("level=WARN msg=\"resolver failed: %v\" ", k.addr),
+		"error=\"ask over UDP: read: connection refused\"",
 	} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("no %q in the log:\n%s", want, log)
@@ -309,7 +323,7 @@ func TestForwardShared(t *testing.T) {
 	)})
 	// One place less than questions: that one of them is turned away shows
 	// that the others have theirs.
-	s.waiting = make(chan struct{}, n-1)
+	s.forwarder.most = n - 1
 	start(t, s)
 	c := dial(t, "udp", s.Addrs()[0])
 	names := map[uint16]string{}
@@ -331,20 +345,5 @@ func TestForwardShared(t *testing.T) {
 		if len(r.Answer) != 1 || r.Answer[0].Header().Name != names[r.Id] || r.Question[0].Name != names[r.Id] {
 			t.Errorf("got %v", r)
 		}
-	}
-}
-
-func TestRespellLeavesSharedRecords(t *testing.T) {
-	rr := withA(question("example.org.", dns.TypeA), "192.0.2.1").Answer
-	q := &query{question: dns.Question{Name: "Example.Org."}}
-	if got := respell(q.question.Name, rr); got[0].Header().Name != "Example.Org." {
-		t.Errorf("got %v", got)
-	}
-	if rr[0].Header().Name != "example.org." {
-		t.Error("the shared record was changed")
-	}
-	same := &query{question: dns.Question{Name: "example.org."}}
-	if got := respell(same.question.Name, rr); !slices.Equal(got, rr) {
-		t.Errorf("got %v", got)
 	}
 }
