@@ -29,7 +29,14 @@ var needs = map[string]string{
 	"unbound":            "unbound",
 	"nsd":                "nsd",
 	"knotd":              "knot",
+	"getent":             "libc-bin",
+	"gcc":                "gcc libc6-dev",
+	"musl-gcc":           "musl-tools",
+	"java":               "default-jre-headless",
+	"ecj":                "ecj",
 	"kdig":               "knot-dnsutils",
+	"drill":              "ldnsutils",
+	"/usr/bin/python3":   "python3-dnspython",
 	"mariadbd":           "mariadb-server",
 	"mariadb-install-db": "mariadb-server",
 	"postfix":            "postfix",
@@ -40,6 +47,10 @@ var needs = map[string]string{
 func TestMain(m *testing.M) {
 	if path := os.Getenv(appVariable); path != "" {
 		application(path)
+		return
+	}
+	if args := os.Getenv(resolverVariable); args != "" {
+		resolve(args)
 		return
 	}
 	flag.Parse()

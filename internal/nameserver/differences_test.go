@@ -84,6 +84,15 @@ var differences = []struct {
 			theirs.question = ours.question
 			return true
 		}},
+	{"RFC 6891 §6.1.1: who sends an OPT record gets one, with a header alone, too; NSD then sends none",
+		func(_ *asked, ours, theirs *replied) bool {
+			if ours.question != "" || ours.opt == "" || theirs.opt != "" || ours.rcode != theirs.rcode ||
+				ours.rcode != dns.RcodeNotImplemented && ours.rcode != dns.RcodeFormatError {
+				return false
+			}
+			theirs.opt = ours.opt
+			return true
+		}},
 	{"of an opcode that is not known nothing but the header's identifier and RD are for sure; NSD keeps more bits",
 		func(q *asked, ours, theirs *replied) bool {
 			if q.kind != "opcode" || ours.rcode != dns.RcodeNotImplemented || theirs.rcode != dns.RcodeNotImplemented {

@@ -196,12 +196,17 @@ func unpackQuery(msg *dns.Msg, raw []byte) (*dns.OPT, error) {
 }
 
 // headerOnly makes the reply to a packet of which nothing but the header is
-// trusted.
+// trusted. It has an OPT record if one is found (RFC 6891 §6.1.1), for without it
+// the client would think that EDNS is what we do not know (RFC 6891 §7).
 func headerOnly(buf, raw []byte, rcode int) []byte {
 	buf = append(buf[:0], raw[:headerSize]...)
 	buf[2] = buf[2]&0x79 | 0x80 // keep opcode and RD, set QR
 	buf[3] = byte(rcode)
 	clear(buf[4:])
+	if flags, ok := flagsOfOPT(raw); ok {
+		q := query{edns: true, do: flags&flagDO != 0, limit: dns.MinMsgSize}
+		buf = q.appendOPT(buf, 0)
+	}
 	return buf
 }
 

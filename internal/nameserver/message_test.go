@@ -115,7 +115,7 @@ func TestHandle(t *testing.T) {
 		{"RFC 6891 §6.1.2 unknown options are ignored", local, edit(t, func(m *dns.Msg) {
 			m.SetEdns0(4096, false).IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_LOCAL{Code: 65001, Data: []byte("x")}}
 		}), friend, "NOERROR qr aa rd | 1 1 0 1 edns=1232"},
-		{"RFC 6891 §6.1.1 two OPT", local, edit(t, func(m *dns.Msg) { m.SetEdns0(4096, false).SetEdns0(4096, false) }), friend, "FORMERR qr rd | 0 0 0 0"},
+		{"RFC 6891 §6.1.1 two OPT", local, edit(t, func(m *dns.Msg) { m.SetEdns0(4096, false).SetEdns0(4096, false) }), friend, "FORMERR qr rd | 0 0 0 1 edns=1232"},
 		{"RFC 6891 §6.1.2 OPT below the root", local, edit(t, func(m *dns.Msg) { m.SetEdns0(4096, false).IsEdns0().Hdr.Name = "x." }), friend, "FORMERR qr rd | 0 0 0 0"},
 	}
 	for _, tt := range tests {

@@ -14,6 +14,30 @@ const codeOfNobody = 65001
 // readOptionCodes are the options that mean something to us.
 var readOptionCodes = []uint16{dns.EDNS0COOKIE, dns.EDNS0NSID, dns.EDNS0TCPKEEPALIVE}
 
+// flagsOfOPT gives the flags of the OPT record in a packet of which not all can be read;
+// false when there is none, or what is before it cannot be read.
+func flagsOfOPT(raw []byte) (flags uint32, ok bool) {
+	at := headerSize
+	for range binary.BigEndian.Uint16(raw[4:]) {
+		if at = skipName(raw, at) + 4; at > len(raw) {
+			return 0, false
+		}
+	}
+	for i := 6; i < headerSize; i += 2 {
+		for range binary.BigEndian.Uint16(raw[i:]) {
+			name := at
+			if at = skipName(raw, at); at+10 > len(raw) {
+				return 0, false
+			}
+			if i == 10 && raw[name] == 0 && binary.BigEndian.Uint16(raw[at:]) == dns.TypeOPT {
+				return binary.BigEndian.Uint32(raw[at+4:]), true
+			}
+			at += 10 + int(binary.BigEndian.Uint16(raw[at+8:]))
+		}
+	}
+	return 0, false
+}
+
 // ignoreOptions gives the packet of a question with the code of nobody for all
 // options that mean nothing to us, in a copy if there are any: the library reads
 // many, and refuses the message when one of them is not as its RFC wants it, while a
