@@ -100,7 +100,7 @@ func parseHostAddr(text string) (netip.Addr, error) {
 	switch {
 	case err != nil || a.Zone() != "":
 		return a, errors.New(quote(text))
-	case a.IsUnspecified(), a.IsMulticast():
+	case a.IsUnspecified(), a.IsMulticast(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		return a, fmt.Errorf("%s, which is no address of a host", quote(text))
 	}
 	return a.Unmap(), nil

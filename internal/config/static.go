@@ -104,11 +104,8 @@ func parseStaticHost(text, domain string, wrong func(offset int, err error)) (h 
 
 func parseStaticAddr(text string) (netip.Addr, error) {
 	a, err := parseHostAddr(text)
-	switch {
-	case err != nil:
+	if err != nil {
 		return a, fmt.Errorf("expected %s, found %w", staticForm, err)
-	case a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		return a, fmt.Errorf("expected %s, found %q, which is no address of a host", staticForm, text)
 	}
 	return a, nil
 }
