@@ -60,4 +60,7 @@ var controlMutants = []mutant{
 	{"a check that had no answer says so in words for people",
 		"internal/check/check.go", "if !errors.Is(err, context.DeadlineExceeded) {", "if err == nil || !errors.Is(err, context.Canceled) {",
 		"./internal/check", "TestHTTPHangs|TestTCPMatch"},
+	{"a hang-up while the daemon starts is no end of it",
+		"cmd/murakumo/daemon.go", "signal.Notify(hangup, syscall.SIGHUP)", "signal.Notify(hangup, syscall.SIGUSR2)",
+		"./cmd/murakumo", "TestScripts/reload"},
 }

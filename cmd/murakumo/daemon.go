@@ -23,6 +23,11 @@ import (
 // command that waits for it, nil in the foreground. SIGHUP opens its log anew and
 // makes it take in the file as it is then, with the same flags.
 func serve(ctx context.Context, c *commandLine, parent *daemon.Parent, std stdio) error {
+	// A hang-up that comes before the node runs, perhaps during a long
+	// init-script, waits until it does. It is listened to until the process is
+	// gone: its usual effect would cut short what an end has still to do.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
 	path, opts := c.options()
 	opts.RunInit, opts.Daemon, opts.Context, opts.Background = true, true, ctx, parent != nil
 	load := func() (*config.Config, error) { return config.Load(path, opts) }
@@ -74,7 +79,7 @@ func serve(ctx context.Context, c *commandLine, parent *daemon.Parent, std stdio
 	}
 	a.patience.Store(int64(patienceFor(cfg.HookTimeout)))
 	log.Info("murakumo starts", "version", version, "config", path, "host", cfg.Host.Name, "address", cfg.Host.Addrs[0])
-	err = a.run(ctx)
+	err = a.run(ctx, hangup)
 	if errors.Is(err, node.ErrRemoved) {
 		log.Error(err.Error())
 	}
@@ -112,12 +117,7 @@ type attendance struct {
 }
 
 // run runs the node until ctx is done.
-func (a *attendance) run(ctx context.Context) error {
-	// A hang-up that comes while the node starts waits until it runs.
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-
+func (a *attendance) run(ctx context.Context, hangup <-chan os.Signal) error {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	ended, end := context.WithCancel(context.Background())
