@@ -43,6 +43,8 @@ type Config struct {
 	AllowRecursion []netip.Prefix // nil: loopback, private and link-local
 	AllowTransfer  []netip.Prefix
 	Notify         []netip.AddrPort
+	RateLimit      int // equal answers a second; 0: any number
+	RateSlip       int
 	TLS            TLS
 	Daemon         string // one of DaemonCommands; "": the daemon itself, in the foreground
 	WorkingDir     string

@@ -21,6 +21,7 @@ func defaults(path string) *Config {
 		Path:        path,
 		Bind:        []netip.Addr{netip.IPv4Unspecified()},
 		Port:        53,
+		RateSlip:    2,
 		TLS:         TLS{Port: 853},
 		MaxRecords:  10000,
 		Static:      Static{TTL: defaultTTL},

@@ -36,6 +36,8 @@ var settings = map[string]When{
 	"AllowRecursion":        Running,
 	"AllowTransfer":         Running,
 	"Notify":                Running,
+	"RateLimit":             Running,
+	"RateSlip":              Running,
 	"Cache":                 Running,
 	"Balancing":             Running,
 	"WhenEmpty":             Running,

@@ -36,6 +36,8 @@ var topKeys = []key[Config]{
 	{"allow-recursion", (*loader).allowRecursion},
 	{"allow-transfer", (*loader).allowTransfer},
 	{"notify", (*loader).notify},
+	{"rate-limit", func(l *loader, v value, c *Config) { integer(l, v, 0, 1_000_000, &c.RateLimit) }},
+	{"rate-limit-slip", func(l *loader, v value, c *Config) { integer(l, v, 0, 100, &c.RateSlip) }},
 	{"tls-port", func(l *loader, v value, c *Config) { integer(l, v, 1, math.MaxUint16, &c.TLS.Port) }},
 	{"tls-cert", func(l *loader, v value, c *Config) { l.path(v, &c.TLS.Cert) }},
 	{"tls-key", func(l *loader, v value, c *Config) { l.path(v, &c.TLS.Key) }},

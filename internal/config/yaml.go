@@ -104,8 +104,10 @@ var topForms = map[string]form[Config]{
 		}
 		return listOf(c.AllowRecursion, textOf)
 	},
-	"allow-transfer": func(c *Config) *node { return some(listOf(c.AllowTransfer, textOf)) },
-	"notify":         func(c *Config) *node { return some(listOf(c.Notify, textOf)) },
+	"allow-transfer":  func(c *Config) *node { return some(listOf(c.AllowTransfer, textOf)) },
+	"notify":          func(c *Config) *node { return some(listOf(c.Notify, textOf)) },
+	"rate-limit":      func(c *Config) *node { return number(c.RateLimit) },
+	"rate-limit-slip": func(c *Config) *node { return number(c.RateSlip) },
 	"tls-port": func(c *Config) *node {
 		if c.TLS == defaults("").TLS {
 			return nil // it is not served

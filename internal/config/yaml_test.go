@@ -358,6 +358,8 @@ max-ip-num: 8
 domain-owned: false
 negative-ttl: 5
 enable-cache: false
+rate-limit: 0
+rate-limit-slip: 2
 working-dir: /var
 on-stop: release
 log-level: info

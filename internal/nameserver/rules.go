@@ -46,6 +46,10 @@ type Rules struct {
 	AllowTransfer []netip.Prefix
 	// Notify lists the secondaries that are told when Domain has changed.
 	Notify []netip.AddrPort
+	// RateLimit is how many equal answers a network gets over UDP in a second; 0:
+	// any number. Of those beyond it each RateSlip-th is sent without records, to
+	// come again over TCP; 0: none is.
+	RateLimit, RateSlip int
 	// Cache keeps what the resolvers answered for as long as they say.
 	Cache bool
 

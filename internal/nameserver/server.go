@@ -63,13 +63,14 @@ type Server struct {
 	// wg counts every goroutine that Run has started.
 	wg sync.WaitGroup
 
-	malformed, overfull, broken throttle
+	malformed, overfull, broken, limited throttle
 }
 
 // policy is what can change while the server runs.
 type policy struct {
-	rules  Rules
-	routes *routes
+	rules   Rules
+	routes  *routes
+	limiter *limiter // nil: none
 	// superseded is closed when another one has taken its place.
 	superseded chan struct{}
 }
@@ -100,6 +101,11 @@ func (s *Server) Change(rules Rules, resolvers []Resolver) {
 	next := &policy{
 		rules: rules, superseded: make(chan struct{}),
 		routes: s.forwarder.route(resolvers, rules.Cache, before.routes),
+	}
+	if next.limiter = before.limiter; rules.RateLimit == 0 {
+		next.limiter = nil
+	} else if l := before.limiter; l == nil || l.rate != rules.RateLimit || l.slip != rules.RateSlip {
+		next.limiter = newLimiter(rules.RateLimit, rules.RateSlip)
 	}
 	s.policy.Store(next)
 	close(before.superseded)

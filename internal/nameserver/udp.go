@@ -41,15 +41,21 @@ func (s *Server) serveUDP(ctx context.Context, k socket) {
 			continue
 		}
 		source := replySource(oob[:oobn])
+		l := s.policy.Load().limiter
+		known := l != nil && s.hasCookie(in[:n], from.Addr(), time.Now())
 		switch v := s.handle(in[:n], out, from, false); {
 		case v.reply != nil:
 			// A reply that cannot be sent is as good as lost on the way,
 			// and the client asks again.
-			k.udp.WriteMsgUDPAddrPort(v.reply, source, from)
+			if reply := s.limit(l, v.reply, from.Addr(), known); reply != nil {
+				k.udp.WriteMsgUDPAddrPort(reply, source, from)
+			}
 		case v.forward != nil:
 			source := slices.Clone(source)
 			s.forward(ctx, v.forward, func(reply []byte) {
-				k.udp.WriteMsgUDPAddrPort(reply, source, from)
+				if reply = s.limit(l, reply, from.Addr(), known); reply != nil {
+					k.udp.WriteMsgUDPAddrPort(reply, source, from)
+				}
 			})
 		}
 	}

@@ -82,6 +82,8 @@ func (n *Node) rules(cfg *config.Config) nameserver.Rules {
 		AllowRecursion: cfg.AllowRecursion,
 		AllowTransfer:  cfg.AllowTransfer,
 		Notify:         cfg.Notify,
+		RateLimit:      cfg.RateLimit,
+		RateSlip:       cfg.RateSlip,
 	}
 }
 

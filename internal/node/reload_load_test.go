@@ -79,6 +79,7 @@ func (g garage) file(i int) string {
 	w("allow-query: %s", odd("127.0.0.0/8", "[127.0.0.0/8, 10.0.0.0/8]"))
 	w("allow-recursion: %s", odd("127.0.0.0/8", "[127.0.0.0/8, 10.0.0.0/8]"))
 	w("allow-transfer: %s", odd("127.0.0.0/8", "[127.0.0.1, 10.0.0.0/8]"))
+	w("rate-limit: %d", i%3*1000)
 	w("notify: %s", odd("127.0.0.1:9", "[127.0.0.1:9, 127.0.0.2:9]"))
 	w("log-path: %s/log-%s", g.dir, odd("a", "b"))
 	w("log-level: %s", odd("info", "debug"))
