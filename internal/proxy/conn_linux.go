@@ -86,7 +86,7 @@ func (l *loop) dial(c *conn, cfg *Config) {
 			m.Active.Add(-1)
 			if e == unix.EMFILE || e == unix.ENFILE || e == unix.ENOBUFS || e == unix.ENOMEM {
 				// No fault of the backend's, and another one would meet the same.
-				c.front.noDescriptors(callError("socket", e))
+				l.starve(c.front, callError("socket", e))
 				l.reset(c)
 				return
 			}

@@ -93,6 +93,9 @@ func (f *front) badHeader(client netip.AddrPort, err error) {
 	}
 }
 
+// starvedFor is how long nothing is accepted when descriptors ran out.
+const starvedFor = 100 * time.Millisecond
+
 // noDescriptors takes that a socket could not be had for lack of descriptors or
 // memory.
 func (f *front) noDescriptors(err error) {

@@ -69,8 +69,6 @@ const (
 	// maxPipes bounds those in use. Beyond it octets are copied, as small
 	// messages are.
 	maxPipes = 1024
-	// pauseFor is how long a loop accepts nothing when descriptors ran out.
-	pauseFor = 100 * time.Millisecond
 )
 
 func newLoop() (*loop, error) {
@@ -264,15 +262,26 @@ func (l *loop) accept(a *acceptor) {
 			case unix.EAGAIN, unix.EBADF:
 				return
 			case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
-				a.noDescriptors(callError("accept4", e))
-				l.pause(a)
-				a.retry = l.now + int64(pauseFor)
+				l.starve(a, callError("accept4", e))
 				return
 			}
 			continue // that one client is gone again (ECONNABORTED and its kin)
 		}
 		a.total.Add(1)
 		l.open(a, fd, from, cfg)
+		if a.paused {
+			return // there was no descriptor left for the backend
+		}
+	}
+}
+
+// starve has the clients that come wait in the backlog for a while: descriptors
+// or memory have run out.
+func (l *loop) starve(a *acceptor, err error) {
+	a.noDescriptors(err)
+	if l.acceptors[a.fd] == a {
+		l.pause(a)
+		a.retry = l.now + int64(starvedFor)
 	}
 }
 

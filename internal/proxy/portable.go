@@ -116,7 +116,7 @@ func (g *goroutines) accept(ctx context.Context, f *front, ln *net.TCPListener, 
 			if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
 				f.noDescriptors(err)
 				select {
-				case <-time.After(100 * time.Millisecond):
+				case <-time.After(starvedFor):
 				case <-ctx.Done():
 				}
 			}
@@ -251,6 +251,7 @@ func (p *pair) dial(cfg *Config) (*net.TCPConn, *Member) {
 			m.Active.Add(-1)
 			if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
 				p.noDescriptors(err)
+				time.Sleep(starvedFor) // or the next client would come to the same at once
 				return nil, nil
 			}
 			tried = append(tried, m)

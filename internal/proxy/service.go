@@ -27,8 +27,10 @@ type service struct {
 	problem atomic.Pointer[string] // why it does not listen
 	// cutter ends connections to members that match; set once it listens.
 	cutter atomic.Pointer[func(func(*Member) bool) int]
-	// checking belongs to whoever follows.
+	// What follows belongs to whoever follows: the checks that run, and the
+	// addresses that the names of a list had last.
 	checking map[*Member]*checker
+	resolved map[string][]netip.Addr
 }
 
 func (s *service) setCut(fn func(func(*Member) bool) int) { s.cutter.Store(&fn) }
@@ -261,20 +263,24 @@ func (s *service) followList(ctx context.Context, cfg *Config) {
 		s.update(ctx, cfg, targets)
 	}
 	var resolving sync.WaitGroup
+	mu.Lock()
+	before := s.resolved
+	s.resolved = map[string][]netip.Addr{} // of names that are still there
 	for i, b := range cfg.Backends {
 		if a, err := netip.ParseAddr(b.Host); err == nil {
 			addrs[i] = []netip.Addr{a}
-		}
-	}
-	mu.Lock()
-	for i, b := range cfg.Backends {
-		if addrs[i] != nil {
 			continue
+		}
+		// A reload takes nothing away that is found again in a moment, or later
+		// when the resolver is dead just now.
+		if addrs[i] = before[b.Host]; addrs[i] != nil {
+			s.resolved[b.Host] = addrs[i]
 		}
 		resolving.Go(func() {
 			s.resolve(ctx, b.Host, func(found []netip.Addr) {
 				mu.Lock()
 				defer mu.Unlock()
+				s.resolved[b.Host] = found
 				if !slices.Equal(addrs[i], found) {
 					addrs[i] = found
 					publish()
