@@ -45,7 +45,8 @@ func recordChanges(self catalog.Owner, c catalog.Change, at time.Time) []Event {
 	tell := func(k EventKind) {
 		events = append(events, Event{Kind: k, Time: at, Record: &r, Previous: &old})
 	}
-	if old.TTL != r.TTL || old.Priority != r.Priority || old.Weight != r.Weight {
+	if old.TTL != r.TTL || old.Priority != r.Priority || old.Weight != r.Weight ||
+		old.Port != r.Port || old.CNAME != r.CNAME || !slices.Equal(old.Text, r.Text) {
 		tell(EventChanged)
 	}
 	if old.Activity != r.Activity {

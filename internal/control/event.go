@@ -1,8 +1,10 @@
 package control
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -22,7 +24,7 @@ const (
 	EventRecordGone  EventKind = "record-gone"  // a record is not visible any more
 	EventActivity    EventKind = "activity"     // a record turned Active or Inactive
 	EventDuty        EventKind = "duty"         // an activity check settled on another duty, or anew
-	EventChanged     EventKind = "changed"      // TTL, priority or weight
+	EventChanged     EventKind = "changed"      // TTL, priority, weight, port, text or target
 	EventHealth      EventKind = "health"       // a health check of the asked node changed its mind
 	EventHook        EventKind = "hook"         // a hook of the asked node has ended
 )
@@ -106,7 +108,7 @@ func (e Event) String() string {
 			if now.Weight != 0 {
 				weight = fmt.Sprintf(", weight %d", now.Weight)
 			}
-			return fmt.Sprintf("%sadded: ttl %d, %s%s, %s", who, now.TTL, now.Priority, weight, now.Activity)
+			return fmt.Sprintf("%sadded: ttl %d, %s%s%s, %s", who, now.TTL, now.Priority, weight, now.kind(), now.Activity)
 		case EventRecordGone:
 			return who + "gone"
 		}
@@ -135,5 +137,30 @@ func (e Event) String() string {
 	if was.Weight != now.Weight {
 		add("weight %d -> %d", was.Weight, now.Weight)
 	}
+	if was.Port != now.Port {
+		add("port %d -> %d", was.Port, now.Port)
+	}
+	if was.CNAME != now.CNAME {
+		add("cname %s -> %s", cmp.Or(was.CNAME, "none"), cmp.Or(now.CNAME, "none"))
+	}
+	if !slices.Equal(was.Text, now.Text) {
+		add("txt %q -> %q", was.Text, now.Text)
+	}
 	return who
+}
+
+// kind tells what a record has beside its address. Texts are quoted: they come from
+// anybody's configuration, and go to a terminal.
+func (r *Record) kind() string {
+	text := ""
+	if r.Port != 0 {
+		text += fmt.Sprintf(", port %d", r.Port)
+	}
+	if r.CNAME != "" {
+		text += ", cname " + r.CNAME
+	}
+	if len(r.Text) > 0 {
+		text += fmt.Sprintf(", txt %q", r.Text)
+	}
+	return text
 }

@@ -144,6 +144,10 @@ func TestTableText(t *testing.T) {
 	if got := TableText(Table(fourRecords(t).View())); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
+	elsewhere := []Record{{Address: self, Own: true, Name: "www", TTL: 60, Priority: "master", Weight: 1, Activity: "active", CNAME: "web.example."}}
+	if got, want := TableText(elsewhere), "* 10.0.0.133           60  Master          1  Active    www -> web.example.\n"; !strings.HasSuffix(got, want) {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
 	if got := TableText(nil); got != "No match\n" {
 		t.Errorf("an empty table: %q", got)
 	}

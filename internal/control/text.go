@@ -9,7 +9,8 @@ import (
 // TableText gives records as people read them, in mrkmctl -L and in murakumo dev:
 // one line each, in the order given, those of the asked node with a star.
 // Columns are as wide as in the original, whose output scripts cut at positions,
-// and grow only for what would not fit: IPv6 addresses, great TTLs.
+// and grow only for what would not fit: IPv6 addresses, great TTLs. Behind a name
+// that stands for another one is that.
 func TableText(records []Record) string {
 	if len(records) == 0 {
 		return "No match\n"
@@ -37,8 +38,12 @@ func TableText(records []Record) string {
 		if r.Weight != 0 {
 			weight = strconv.Itoa(int(r.Weight))
 		}
+		name := r.Name
+		if r.CNAME != "" {
+			name += " -> " + r.CNAME
+		}
 		line(mark, r.Address.String(), right(ttl, strconv.FormatUint(uint64(r.TTL), 10)),
-			capital(r.Priority), right(6, weight), capital(r.Activity), r.Name)
+			capital(r.Priority), right(6, weight), capital(r.Activity), name)
 	}
 	return b.String()
 }
