@@ -22,6 +22,8 @@ type Proxy struct {
 	To string `json:"to,omitempty"`
 	// Error says why it does not listen.
 	Error string `json:"error,omitempty"`
+	// Unresolved says which names of a list could not be looked up, and why.
+	Unresolved []string `json:"unresolved,omitempty"`
 	// Open connections, all that were accepted, and those that no backend took.
 	Open     int64          `json:"open"`
 	Total    int64          `json:"total"`
@@ -84,6 +86,9 @@ func ProxiesText(proxies []Proxy) string {
 			notes = append(notes, p.Name+": "+p.Error)
 		}
 		rows = append(rows, []string{p.Name, p.Listen.String(), state, "-", count(p.Open), count(p.Total), count(p.Rejected), "-", "-", "-"})
+		for _, why := range p.Unresolved {
+			notes = append(notes, p.Name+": "+why)
+		}
 		if len(p.Backends) == 0 {
 			what := "no backend: none of the names could be resolved yet"
 			if p.To != "" {

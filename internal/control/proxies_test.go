@@ -24,7 +24,7 @@ func TestProxiesText(t *testing.T) {
 			{Address: netip.MustParseAddrPort("10.0.0.133:3306"), Weight: 100, Status: "up", Open: 2, Total: 1234566, Failures: 3, Sent: 9999, Received: 12_345_678_901, Connect: 0.00042},
 			{Address: netip.MustParseAddrPort("10.0.0.55:3306"), Weight: 1, Status: "failing", Error: "connect: connection refused"},
 		}},
-		{Name: "web", Listen: netip.MustParseAddrPort("[::]:80"), To: "web:80", Error: "address already in use"},
+		{Name: "web", Listen: netip.MustParseAddrPort("[::]:80"), To: "web:80", Error: "address already in use", Unresolved: []string{"backend db.example:80: no such host"}},
 	})
 	const want = `Listener  Address          State    Weight  Open    Total  Failed  Sent  Received  Connect
 mysql     127.0.0.1:3306   listens       -     2  1234567       1     -         -        -
@@ -33,6 +33,7 @@ mysql     127.0.0.1:3306   listens       -     2  1234567       1     -         
 web       [::]:80          down          -     0        0       0     -         -        -
 mysql: 10.0.0.55:3306: connect: connection refused
 web: address already in use
+web: backend db.example:80: no such host
 web: no backend: the table has no Active record for web:80
 `
 	if got != want {

@@ -16,7 +16,7 @@ func (n *Node) Proxies() []control.Proxy {
 	var all []control.Proxy
 	for _, s := range n.proxy.Stats() {
 		p := control.Proxy{
-			Name: s.Name, Network: "tcp", Listen: s.Listen, Algorithm: s.Algorithm.String(), Error: s.Error,
+			Name: s.Name, Network: "tcp", Listen: s.Listen, Algorithm: s.Algorithm.String(), Error: s.Error, Unresolved: s.Unresolved,
 			Open: s.Open, Total: s.Total, Rejected: s.Rejected, Backends: []control.ProxyBackend{},
 		}
 		if s.UDP {

@@ -19,6 +19,9 @@ type Options struct {
 	View func() *catalog.View
 	// Resolve gives the addresses of a backend's name; nil: the system's.
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	// again is how long its addresses are good for: the system's resolver tells
+	// no TTL.
+	again time.Duration
 }
 
 // Proxy runs the listeners of a configuration.
@@ -39,6 +42,7 @@ func New(opts Options) *Proxy {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		}
 	}
+	opts.again = 10 * time.Second
 	return &Proxy{opts: opts, engine: newEngine, changed: make(chan struct{}, 1), services: map[string]*service{}}
 }
 
@@ -130,6 +134,9 @@ type Stats struct {
 	To        Alias // zero for a fixed list
 	// Error says why it does not listen, "" when it does.
 	Error string
+	// Unresolved says which names of the list could not be looked up last, and
+	// why. The addresses that were found before stay in use.
+	Unresolved []string
 	// Open connections, all that were accepted, and those that no backend took.
 	Open, Total, Rejected int64
 	Backends              []BackendStats

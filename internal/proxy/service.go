@@ -31,6 +31,23 @@ type service struct {
 	// addresses that the names of a list had last.
 	checking map[*Member]*checker
 	resolved map[string][]netip.Addr
+
+	mu         sync.Mutex
+	unresolved map[string]string // why the last look-up of a host failed
+}
+
+// looked notes how looking up a host went.
+func (s *service) looked(host string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		delete(s.unresolved, host)
+		return
+	}
+	if s.unresolved == nil {
+		s.unresolved = map[string]string{}
+	}
+	s.unresolved[host] = err.Error()
 }
 
 func (s *service) setCut(fn func(func(*Member) bool) int) { s.cutter.Store(&fn) }
@@ -45,9 +62,8 @@ func (s *service) cut(match func(*Member) bool) int {
 const (
 	// bindAgain is how long a service waits when its address is in use.
 	bindAgain = time.Second
-	// resolveAgain is how long addresses of a backend's name are good for:
-	// the system's resolver tells no TTL.
-	resolveAgain = 10 * time.Second
+	// resolvePatience is how long a look-up of a backend's name may take.
+	resolvePatience = 10 * time.Second
 )
 
 func newService(c Config, opts Options, eng engine) *service {
@@ -298,7 +314,7 @@ func (s *service) followList(ctx context.Context, cfg *Config) {
 func (s *service) resolve(ctx context.Context, host string, found func([]netip.Addr)) {
 	failing := false
 	for {
-		look, cancel := context.WithTimeout(ctx, resolveAgain)
+		look, cancel := context.WithTimeout(ctx, resolvePatience)
 		addrs, err := s.opts.Resolve(look, host)
 		cancel()
 		if err == nil && len(addrs) == 0 {
@@ -307,6 +323,7 @@ func (s *service) resolve(ctx context.Context, host string, found func([]netip.A
 		if ctx.Err() != nil {
 			return
 		}
+		s.looked(host, err)
 		if err != nil && !failing {
 			s.log.Warn(fmt.Sprintf("proxy %s: cannot resolve backend %s; the addresses found before stay in use", s.name, host), "error", err)
 		}
@@ -318,7 +335,7 @@ func (s *service) resolve(ctx context.Context, host string, found func([]netip.A
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(resolveAgain):
+		case <-time.After(s.opts.again):
 		}
 	}
 }
@@ -375,6 +392,13 @@ func (s *service) stats() Stats {
 	if why := s.problem.Load(); why != nil {
 		st.Error = *why
 	}
+	s.mu.Lock()
+	for _, b := range cfg.Backends {
+		if why := s.unresolved[b.Host]; why != "" {
+			st.Unresolved = append(st.Unresolved, fmt.Sprintf("backend %s: %s", b, why))
+		}
+	}
+	s.mu.Unlock()
 	for _, m := range s.pool.Members() {
 		b := BackendStats{
 			State: s.pool.State(m), Addr: m.Addr,
