@@ -63,4 +63,13 @@ var controlMutants = []mutant{
 	{"a hang-up while the daemon starts is no end of it",
 		"cmd/murakumo/daemon.go", "signal.Notify(hangup, syscall.SIGHUP)", "signal.Notify(hangup, syscall.SIGUSR2)",
 		"./cmd/murakumo", "TestScripts/reload"},
+	{"a node outlives whoever read its log",
+		"cmd/murakumo/daemon.go", "signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)", "signal.Notify(make(chan os.Signal, 1), syscall.SIGUSR2)",
+		"./cmd/murakumo", "TestReaderOfTheLogGoes"},
+	{"hooks inherit no ignored signals from a daemon that reads no log",
+		"cmd/murakumo/daemon.go", "signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)", "signal.Ignore(syscall.SIGPIPE)",
+		"./cmd/murakumo", "TestReaderOfTheLogGoes"},
+	{"hooks inherit no ignored signals from a daemon that ends",
+		"cmd/murakumo/signals.go", "signal.Notify(make(chan os.Signal, 1), daemon.SignalKeep)", "signal.Ignore(daemon.SignalKeep)",
+		"./cmd/murakumo", "TestReaderOfTheLogGoes"},
 }

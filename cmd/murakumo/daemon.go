@@ -28,6 +28,9 @@ func serve(ctx context.Context, c *commandLine, parent *daemon.Parent, std stdio
 	// gone: its usual effect would cut short what an end has still to do.
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
+	// Whoever reads the log from a pipe may go, which costs the log and not the
+	// node. This is not signal.Ignore, which hooks would inherit.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	path, opts := c.options()
 	opts.RunInit, opts.Daemon, opts.Context, opts.Background = true, true, ctx, parent != nil
 	load := func() (*config.Config, error) { return config.Load(path, opts) }

@@ -29,9 +29,10 @@ func untilStopped() context.Context {
 		} else {
 			stop(nil)
 		}
+		// Not this one: it is no demand to hurry. It is not ignored, because the
+		// hooks of the end would inherit that.
+		signal.Notify(make(chan os.Signal, 1), daemon.SignalKeep)
 		signal.Stop(signals)
-		// Not this one: it is no demand to hurry.
-		signal.Ignore(daemon.SignalKeep)
 	}()
 	return ctx
 }

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Whoever reads the log may go (`murakumo 2>&1 | logger`): the node stays, hands
+// over when it is told to stop, and its hooks are as hooks are elsewhere.
+func TestReaderOfTheLogGoes(t *testing.T) {
+	manager := supervise(t)
+	t.Setenv("GORACE", "atexit_sleep_ms=0")
+	path := quickly(t)
+	dir := filepath.Dir(path)
+	hook := filepath.Join(dir, "hook")
+	if err := os.WriteFile(hook, []byte("#!/bin/sh\ngrep SigIgn /proc/self/status >"+dir+"/$3.new && mv "+dir+"/$3.new "+dir+"/$3\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString("alias: web\nactivity-check:\n  web: {on-activate: " + hook + ", on-inactivate: " + hook + ", init-status: inactive, start-delay: 0, interval: 0.05}\n"); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	cmd := exec.Command("murakumo", "-c", path)
+	cmd.Stderr = w
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	defer cmd.Process.Kill()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- cmd.Wait()
+		manager.conn.Close() // nothing more is to be heard
+	}()
+	if got := manager.hears(false); got != "READY=1" {
+		t.Errorf("first: %q", got)
+	}
+	hears := func(status string) {
+		t.Helper()
+		said, err := os.ReadFile(filepath.Join(dir, status))
+		if _, ignored, ok := bytes.Cut(said, []byte("SigIgn:")); !ok || strings.Trim(string(ignored), "\t\n 0") != "" {
+			t.Errorf("the hook for %s ignores signals: %s, %v", status, said, err)
+		}
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(filepath.Join(dir, "active")); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no hook for active")
+		}
+	}
+	hears("active")
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("the end: %v", err)
+	}
+	hears("inactive")
+}
