@@ -106,6 +106,7 @@ func (c *clients) dig(t *testing.T) {
 		of("+header-only web.corp.example", "FORMERR|EDNS: version: 0|"+norecursion), of("-x "+clientsServer6, "server-01.corp.example."),
 		of("+domain=corp.example +search web", ""), of("many.corp.example", "(TCP)|ANSWER: 100"), of("many.corp.example +ignore", " tc "),
 		of("_web._tcp.corp.example SRV", "1 100 8080 server-01.corp.example.|"+clientsServer6), of("corp.example NS", "server-01.corp.example.|"+clientsServer),
+		of("open.corp.example", clientsServer+"|EDE: 0 (Other): (no healthy record: these are all there are)"),
 		of("asleep.corp.example", "EDE: 0 (Other): (no healthy record)"), of("web.corp.example ANY", "RFC8482"), of("-c CH version.bind TXT", "REFUSED|EDE: 21"),
 		of("ext.corp.example", foreignAddr), of("-6 @"+clientsServer6+" web.corp.example", ""),
 	})

@@ -52,12 +52,15 @@ alias:
   - {name: www, cname: web}
   - {name: ext, cname: %s}
   - asleep
+  - open
+when-empty: {^open$: all}
 static:
   - 10.9.0.1 app
   - 10.9.0.2 app
   - fd00::9 app
 %shealth-check:
   asleep: {script: tcp_check 1, init-status: inactive}
+  open: {script: tcp_check 1, init-status: inactive}
 socket: %s/socket
 working-dir: %s
 `, clientsServer, clientsServer6, resolverAddr, foreignName, static.String(), dir, dir)
@@ -73,6 +76,7 @@ var clientsAsk = map[string]string{
 	"server-01":            clientsServer + " " + clientsServer6,
 	"ext.corp.example.":    foreignAddr, // behind a CNAME that leads to a resolver
 	foreignName + ".":      foreignAddr,
+	"open.corp.example.":   clientsServer + " " + clientsServer6, // though it is not well
 	"app.corp.example.":    "10.9.0.1 10.9.0.2 fd00::9",
 	"many.corp.example.":   strings.Join(many(), " "), // over TCP
 	"asleep.corp.example.": "!",
