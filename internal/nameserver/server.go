@@ -60,6 +60,8 @@ type Server struct {
 	memory    memory
 	// idle is tcpIdle, but for tests.
 	idle time.Duration
+	// slow is tcpWrite, but for tests.
+	slow time.Duration
 	// wg counts every goroutine that Run has started.
 	wg sync.WaitGroup
 
@@ -80,7 +82,7 @@ type policy struct {
 func New(cfg Config, view func() *catalog.View) *Server {
 	s := &Server{
 		bind: cfg.Bind, port: cfg.Port, tls: cfg.TLS, view: view, log: cfg.Log,
-		conns: newConnections(maxConns, maxConnsOfHost), idle: tcpIdle,
+		conns: newConnections(maxConns, maxConnsOfHost), idle: tcpIdle, slow: tcpWrite,
 		transfers: make(chan struct{}, maxTransfers),
 	}
 	crand.Read(s.secret[:]) // never fails

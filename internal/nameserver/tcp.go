@@ -24,6 +24,10 @@ const (
 	// a time. The next is not read before one of them has its answer.
 	maxPipelined = 64
 
+	// maxBacklog is how many octets of replies from resolvers a connection may leave
+	// unread.
+	maxBacklog = 1 << 18
+
 	// tcpIdle is how long a connection may take for a whole question, from
 	// the moment the one before was read (RFC 7766 §6.2.3 wants seconds).
 	// Octet by octet is no way around it. It is longer than a forwarded
@@ -93,6 +97,7 @@ func (s *Server) serveConn(ctx context.Context, c *connection, conn net.Conn, fr
 	var (
 		places = make(chan struct{}, maxPipelined)
 		mu     sync.Mutex // guards writing: one reply goes out after another
+		late   backlog
 	)
 	write := func(reply []byte) bool {
 		framed := make([]byte, 2, 2+len(reply))
@@ -100,7 +105,7 @@ func (s *Server) serveConn(ctx context.Context, c *connection, conn net.Conn, fr
 		framed = append(framed, reply...)
 		mu.Lock()
 		defer mu.Unlock()
-		conn.SetWriteDeadline(time.Now().Add(tcpWrite))
+		conn.SetWriteDeadline(time.Now().Add(s.slow))
 		if _, err := conn.Write(framed); err != nil {
 			c.Close() // half a reply may be out: the stream is spoilt
 			return false
@@ -121,10 +126,9 @@ func (s *Server) serveConn(ctx context.Context, c *connection, conn net.Conn, fr
 		if err != nil {
 			return false
 		}
-		write := write
+		finish := func(reply []byte) []byte { return reply }
 		if pad != nil && wantsPadding(raw) {
-			plain := write
-			write = func(reply []byte) bool { return plain(pad(reply)) }
+			finish = pad
 		}
 		s.conns.waiting(c)
 		v := s.handle(raw, nil, from, true)
@@ -132,24 +136,69 @@ func (s *Server) serveConn(ctx context.Context, c *connection, conn net.Conn, fr
 			defer s.conns.answered(c)
 			switch {
 			case v.transfer != nil:
-				return s.sendTransfer(v.transfer, write)
+				return s.sendTransfer(v.transfer, func(reply []byte) bool { return write(finish(reply)) })
 			case v.reply != nil:
-				return write(v.reply)
+				return write(finish(v.reply))
 			}
 			return false // what may not be answered is no client's
 		}
 		places <- struct{}{}
 		pending.Add(1)
 		s.forward(ctx, v.forward, func(reply []byte) {
-			defer pending.Done()
-			defer func() { <-places }()
-			write(reply)
-			s.conns.answered(c)
+			waits, idle := late.add(finish(reply))
+			if waits > maxBacklog {
+				c.Close() // it asks and does not read
+			}
+			if !idle {
+				return
+			}
+			s.wg.Go(func() {
+				for reply := late.next(); reply != nil; reply = late.next() {
+					write(reply)
+					<-places
+					s.conns.answered(c)
+					pending.Done()
+				}
+			})
 		})
 		return true
 	}
 	for answer() {
 	}
+}
+
+// backlog has the replies from resolvers that a connection has not taken yet. Who
+// brings them brings those of all clients, and must not wait for one.
+type backlog struct {
+	mu      sync.Mutex // guards what follows
+	replies [][]byte
+	octets  int
+	busy    bool // somebody takes them out
+}
+
+// add puts a copy of a reply in. It says how many octets wait, and whether nobody
+// takes them out: then the caller is to see that somebody does.
+func (b *backlog) add(reply []byte) (octets int, idle bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.replies = append(b.replies, bytes.Clone(reply))
+	b.octets += len(reply)
+	idle, b.busy = !b.busy, true
+	return b.octets, idle
+}
+
+// next takes the first reply out, nil when there is none: then nobody takes them out
+// any more.
+func (b *backlog) next() []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.replies) == 0 {
+		b.replies, b.busy = nil, false
+		return nil
+	}
+	reply := b.replies[0]
+	b.replies, b.octets = b.replies[1:], b.octets-len(reply)
+	return reply
 }
 
 // readMessage reads a message of n octets into buf (RFC 1035 §4.2.2). What is

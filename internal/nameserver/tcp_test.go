@@ -2,10 +2,12 @@ package nameserver
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -392,4 +394,62 @@ func TestTCPFlood(t *testing.T) {
 	if used > int64(flood*4<<10+maxConns*64<<10) {
 		t.Error("that is too much")
 	}
+}
+
+// TestTCPDoesNotRead: a client that asks and does not read keeps nobody from the
+// answers of resolvers, and is cut off when too much waits for it.
+func TestTCPDoesNotRead(t *testing.T) {
+	text := strings.Repeat("x", 200)
+	addr := serve(t, Config{Resolvers: via(
+		upstream(t, func(w dns.ResponseWriter, r *dns.Msg) {
+			m, texts := new(dns.Msg).SetReply(r), 5 // which fit into a packet
+			if _, udp := w.RemoteAddr().(*net.UDPAddr); !udp {
+				texts = 250
+			} else if r.Question[0].Qtype == dns.TypeSPF {
+				m.Truncated, texts = true, 0
+			}
+			for i := range texts {
+				m.Answer = append(m.Answer, &dns.TXT{
+					Hdr: dns.RR_Header{Name: r.Question[0].Name, Rrtype: dns.TypeTXT, Class: dns.ClassINET, Ttl: 1},
+					Txt: []string{fmt.Sprint(i) + text},
+				})
+			}
+			w.WriteMsg(m)
+		}),
+	)}, func(s *Server) { s.slow = time.Hour }) // or it would end by itself
+	// asks asks without an end, and gives the error that ends it: having waited for
+	// so long when the server does not read, either.
+	asks := func(qtype uint16, wait time.Duration) error {
+		d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
+			return c.Control(func(fd uintptr) { syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096) })
+		}}
+		c, err := d.Dial("tcp", addr.String())
+		fatal(t, err)
+		t.Cleanup(func() { c.Close() })
+		conn := &dns.Conn{Conn: c}
+		for i := 0; ; i++ {
+			c.SetDeadline(time.Now().Add(wait))
+			if err := conn.WriteMsg(question(fmt.Sprintf("%d.example.", i), qtype).SetEdns0(1232, false)); err != nil {
+				return err
+			}
+		}
+	}
+	others := func() {
+		t.Helper()
+		udp := dial(t, "udp", addr)
+		for i := range 100 {
+			send(t, udp, question(fmt.Sprintf("%d.example.net.", i), dns.TypeTXT).SetEdns0(1232, false))
+			if r := receive(t, udp); len(r.Answer) != 5 {
+				t.Fatalf("got %v", r)
+			}
+		}
+	}
+	if err := asks(dns.TypeTXT, time.Second); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("packets: %v, want the server to read no more", err)
+	}
+	others()
+	if err := asks(dns.TypeSPF, patience); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("64 times 50 KiB: still connected")
+	}
+	others()
 }
