@@ -2,8 +2,9 @@ package nameserver
 
 import (
 	"context"
+	"maps"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"murakumo/internal/catalog"
@@ -57,7 +58,7 @@ func (r *Rules) entries(v *catalog.View, n *catalog.Name) (es []catalog.Entry, t
 	}
 	switch r.whenEmpty(n.Name) {
 	case LastGood:
-		if was := r.last.of(v, r, n.Name); len(was) > 0 {
+		if was := r.last.of(n.Name); len(was) > 0 {
 			return was, activeTiers(was), lastGood
 		}
 	case FailOpen:
@@ -101,9 +102,12 @@ func doubtful(es []catalog.Entry) []catalog.Entry {
 }
 
 // memory knows what was Active last of the names that have nothing Active now and
-// whose policy is LastGood.
-type memory struct {
-	mu   sync.Mutex // guards what follows
+// whose policy is LastGood. Who follows the table writes it, alone; who asks reads it
+// and never waits.
+type memory struct{ now atomic.Pointer[remembered] }
+
+// remembered is what is known when the table is as seen. It is never changed.
+type remembered struct {
 	seen *catalog.View
 	lost map[string]loss
 }
@@ -114,65 +118,66 @@ type loss struct {
 	at      time.Time
 }
 
-// of gives what a name had that has nothing in v. A nil memory knows nothing.
-func (m *memory) of(v *catalog.View, r *Rules, name string) []catalog.Entry {
+// of gives what a name had that has nothing Active now. A nil memory knows nothing.
+func (m *memory) of(name string) []catalog.Entry {
 	if m == nil {
 		return nil
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.learn(v, r) // who asks may be faster than who follows
-	l, ok := m.lost[name]
+	known := m.now.Load()
+	if known == nil {
+		return nil
+	}
+	// Who asks may be faster than who follows.
+	if was := known.seen.Name(name).Answers(); activeTiers(was) != nil {
+		return doubtful(active(was))
+	}
+	l, ok := known.lost[name]
 	if !ok || time.Since(l.at) >= lastGoodLife {
 		return nil
 	}
 	return doubtful(slices.Clone(l.entries))
 }
 
+// active gives the entries that are, in a slice of its own.
+func active(es []catalog.Entry) []catalog.Entry {
+	return slices.DeleteFunc(slices.Clone(es), func(e catalog.Entry) bool { return !e.Active })
+}
+
 // learn takes in what became of the table. Views that came and went since the last
-// call are as if they had not been. Callers hold mu.
+// call are as if they had not been. It is not for many goroutines at once.
 func (m *memory) learn(v *catalog.View, r *Rules) {
-	wanted := slices.ContainsFunc(r.WhenEmpty, func(w WhenEmpty) bool { return w.Answer == LastGood })
-	switch {
-	case m.seen != nil && v.Serial() <= m.seen.Serial():
-		return
-	case m.seen == nil || !wanted:
-		m.seen, m.lost = v, nil
+	known := m.now.Load()
+	if known == nil || !slices.ContainsFunc(r.WhenEmpty, func(w WhenEmpty) bool { return w.Answer == LastGood }) {
+		m.now.Store(&remembered{seen: v})
 		return
 	}
 	now := time.Now()
+	lost := maps.Clone(known.lost)
 	names := map[string]bool{}
-	for c := range v.Diff(m.seen) {
+	for c := range v.Diff(known.seen) {
 		names[c.Key().Name] = true
 	}
 	for name := range names {
-		was, is := m.seen.Name(name), v.Name(name)
+		was, is := known.seen.Name(name).Answers(), v.Name(name)
 		switch {
 		case is == nil || activeTiers(is.Answers()) != nil:
-			delete(m.lost, name)
-		case activeTiers(was.Answers()) != nil && r.whenEmpty(name) == LastGood:
-			if m.lost == nil {
-				m.lost = map[string]loss{}
+			delete(lost, name)
+		case activeTiers(was) != nil && r.whenEmpty(name) == LastGood:
+			if lost == nil {
+				lost = map[string]loss{}
 			}
-			es := slices.DeleteFunc(slices.Clone(was.Answers()), func(e catalog.Entry) bool { return !e.Active })
-			m.lost[name] = loss{es, now}
+			lost[name] = loss{active(was), now}
 		}
 	}
-	for name, l := range m.lost {
-		if now.Sub(l.at) >= lastGoodLife {
-			delete(m.lost, name)
-		}
-	}
-	m.seen = v
+	maps.DeleteFunc(lost, func(_ string, l loss) bool { return now.Sub(l.at) >= lastGoodLife })
+	m.now.Store(&remembered{seen: v, lost: lost})
 }
 
 // remember follows the table until ctx is done.
 func (s *Server) remember(ctx context.Context) {
 	for {
 		v := s.view()
-		s.memory.mu.Lock()
 		s.memory.learn(v, &s.policy.Load().rules)
-		s.memory.mu.Unlock()
 		select {
 		case <-ctx.Done():
 			return
