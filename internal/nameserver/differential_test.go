@@ -318,7 +318,7 @@ func (a *asked) exchange(at netip.AddrPort) ([]byte, error) {
 		network = "tcp"
 	}
 	var last error
-	for range 5 {
+	for range 20 {
 		reply, err := func() ([]byte, error) {
 			c, err := net.Dial(network, at.String())
 			if err != nil {

@@ -163,13 +163,6 @@ func TestTLSLimits(t *testing.T) {
 			t.Errorf("%v, want EOF", err)
 		}
 	})
-	t.Run("idle", func(t *testing.T) {
-		at := serveTLS(t, Config{TLS: files}, func(s *Server) { s.idle = time.Second })
-		c, _ := dialTLS(t, at, roots)
-		if _, err := c.Read(make([]byte, 1)); err != io.EOF {
-			t.Errorf("%v, want EOF", err)
-		}
-	})
 	t.Run("places", func(t *testing.T) {
 		at := serveTLS(t, Config{TLS: files}, func(s *Server) { s.conns = newConnections(1, 1) })
 		stuck := dial(t, "tcp", at)
