@@ -19,7 +19,7 @@ var forwardMutants = []mutant{
 		"./internal/nameserver", "TestForgedReplies"},
 	{"a port is used for a hundred questions at most",
 		"internal/nameserver/pool.go", "if old || k.uses >= socketUses {", "if old {",
-		"./internal/nameserver", "TestPool$"},
+		"./internal/nameserver", "TestPoolShort"},
 	{"a port is used for ten seconds at most",
 		"internal/nameserver/pool.go", "if now-p.socks[i].born >= int64(socketLife) {", "if now-p.socks[i].born >= 2*int64(socketLife) {",
 		"./internal/nameserver", "TestPool$"},

@@ -46,15 +46,15 @@ func (r *Rules) follow(v *catalog.View, rng balance.Rand, q dns.Question, up Ups
 	return next
 }
 
-// joining gives what writes the reply to the client's question for what came of
-// the one that it led to.
-func (in *inquiry) joining(write func([]byte)) func([]byte) {
-	if in.behind == nil {
-		return write
-	}
-	q, chain := in.behind, in.chain
-	return func(reply []byte) { write(q.joined(chain, reply)) }
+// joiner makes of the reply to the question that the client's led to the one to the
+// client's own.
+type joiner struct {
+	to    replier
+	q     *query
+	chain []dns.RR
 }
+
+func (j *joiner) reply(a *client, raw []byte) { j.to.reply(a, j.q.joined(j.chain, raw)) }
 
 // joined makes the reply to the client's question of that to the one that it led
 // to.

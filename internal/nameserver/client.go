@@ -45,6 +45,9 @@ type replyFunc func(raw []byte)
 
 func (f replyFunc) reply(_ *client, raw []byte) { f(raw) }
 
+// leaveFrom takes the control message with which the reply leaves.
+func (a *client) leaveFrom(source []byte) { a.originLen = uint8(copy(a.origin[:], source)) }
+
 // reply sends a reply over UDP. One that cannot be sent is as good as lost on
 // the way, and the client asks again.
 func (k *socket) reply(a *client, raw []byte) {

@@ -1,6 +1,7 @@
 package nameserver
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -222,7 +223,9 @@ func TestOptionsOfForwarded(t *testing.T) {
 	}
 	relayed := func(raw []byte) []byte {
 		var reply []byte
-		s.forward(t.Context(), s.handle(raw, nil, friend, false).forward, func(b []byte) { reply = b })
+		if b := s.forward(s.handle(raw, nil, friend, false).forward, replyFunc(func(b []byte) { reply = bytes.Clone(b) }), nil); b != nil {
+			reply = b
+		}
 		s.wg.Wait()
 		return reply
 	}

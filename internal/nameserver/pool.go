@@ -218,8 +218,9 @@ func (k *upSocket) ask(s *sending) (bool, error) {
 	return true, err
 }
 
-// received takes a packet that came in. raw is changed.
-func (k *upSocket) received(raw []byte) {
+// received takes a packet that came in. raw is changed. It says whether others are
+// waited for.
+func (k *upSocket) received(raw []byte) (more bool) {
 	k.mu.Lock()
 	i, what := -1, foreign
 	if len(raw) >= headerSize {
@@ -230,13 +231,15 @@ func (k *upSocket) received(raw []byte) {
 	}
 	if what == foreign {
 		list := k.suspicious()
+		more = len(k.open) > 0
 		k.mu.Unlock()
 		k.overStream(list)
-		return
+		return more
 	}
 	t, sent, id := k.open[i].ticket, k.open[i].sent, k.open[i].id
 	if what == misspelled {
 		k.open = remove(k.open, i)
+		more = len(k.open) > 0
 	}
 	k.mu.Unlock()
 
@@ -244,7 +247,7 @@ func (k *upSocket) received(raw []byte) {
 		// A forger who guessed all but the case, or a resolver that does not
 		// keep it: a connection will tell.
 		k.overStream([]ticket{t})
-		return
+		return more
 	}
 	f := k.p.l.f
 	o := f.outboxes.Get().(*outbox)
@@ -264,6 +267,7 @@ func (k *upSocket) received(raw []byte) {
 	if idle && k.leaving.Load() {
 		k.closeIdle()
 	}
+	return !idle
 }
 
 // suspicious counts a packet that is no answer. It gives what is to be asked over

@@ -129,32 +129,40 @@ func (r *reader) loop(conn syscall.RawConn) {
 			}
 			r.mu.Unlock()
 			for i, k := range ready[:n] {
-				if ready[i] = nil; k != nil {
-					k.read(buf)
+				ready[i] = nil
+				for k != nil && k.read(buf) {
 				}
+			}
+			if n < maxReady {
+				// Nothing is left that anybody waits for, and what came since then
+				// wakes us: the poller hears of each packet.
+				return false
 			}
 		}
 	})
 }
 
 // read takes one packet from the socket, or its error. It may have been closed in
-// between.
-func (k *upSocket) read(buf []byte) {
+// between. It says whether there may be another packet that is waited for.
+func (k *upSocket) read(buf []byte) bool {
 	k.mu.Lock()
 	d, ok := k.wire.(*descriptor)
 	if k.done || !ok {
 		k.mu.Unlock()
-		return
+		return false
 	}
 	n, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(d.fd), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)), unix.MSG_DONTWAIT, 0, 0)
 	k.mu.Unlock()
 	switch e {
 	case 0:
-		k.received(buf[:n])
-	case unix.EAGAIN, unix.EINTR:
+		return k.received(buf[:n])
+	case unix.EINTR:
+		return true
+	case unix.EAGAIN:
 	default:
 		k.refused(os.NewSyscallError("read", e))
 	}
+	return false
 }
 
 // send implements wire. A packet for which there is no room is one that got lost.

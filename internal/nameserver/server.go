@@ -158,15 +158,19 @@ func (s *Server) Close() error {
 	return errors.Join(errs...)
 }
 
-// forward asks the resolvers on behalf of q and has the reply written when it is
-// there. It does not wait: the caller goes on with the next packet. write is
-// called once, from another goroutine or from this one.
-func (s *Server) forward(_ context.Context, in *inquiry, write func([]byte)) {
-	in.to = replyFunc(in.joining(write))
-	if reply := s.forwarder.ask(in, nil); reply != nil {
-		in.to.reply(nil, reply)
+// forward has the resolvers asked. It does not wait: the caller goes on with the
+// next packet, and the reply goes to the replier later, from another goroutine. Or it
+// is there already: then the caller has it, in buf when it fits.
+func (s *Server) forward(in *inquiry, to replier, buf []byte) []byte {
+	if in.to = to; in.behind != nil {
+		in.to = &joiner{to, in.behind, in.chain}
+	}
+	reply := s.forwarder.ask(in, buf)
+	if reply != nil {
+		reply = in.joined(reply)
 	}
 	s.inquiries.Put(in)
+	return reply
 }
 
 // inquiry makes of q what goes to the forwarder, or of the target that names of

@@ -123,6 +123,17 @@ func TestPrefetch(t *testing.T) {
 		if got := ask("example.org."); got != "NOERROR 100 192.0.2.2" && got != "NOERROR 99 192.0.2.2" {
 			t.Errorf("after it: %s", got)
 		}
+		s.recast(1, says(dns.RcodeServerFailure))
+		s.recast(2, says(dns.RcodeServerFailure))
+		time.Sleep(90 * time.Second)
+		s.asked()
+		for range 3 {
+			ask("example.org.")
+			synctest.Wait()
+		}
+		if asked := s.asked(); asked != "1 2" {
+			t.Errorf("asked %q when they fail, want once each", asked)
+		}
 		s.recast(1, living(5, "192.0.2.3"))
 		ask("short.example.")
 		time.Sleep(4900 * time.Millisecond)

@@ -144,7 +144,7 @@ func (s *Server) serveConn(ctx context.Context, c *connection, conn net.Conn, fr
 		}
 		places <- struct{}{}
 		pending.Add(1)
-		s.forward(ctx, v.forward, func(reply []byte) {
+		done := replyFunc(func(reply []byte) {
 			waits, idle := late.add(finish(reply))
 			if waits > maxBacklog {
 				c.Close() // it asks and does not read
@@ -161,6 +161,9 @@ func (s *Server) serveConn(ctx context.Context, c *connection, conn net.Conn, fr
 				}
 			})
 		})
+		if reply := s.forward(v.forward, done, nil); reply != nil {
+			done(reply)
+		}
 		return true
 	}
 	for answer() {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"time"
 )
 
@@ -51,13 +50,33 @@ func (s *Server) serveUDP(ctx context.Context, k socket) {
 				k.udp.WriteMsgUDPAddrPort(reply, source, from)
 			}
 		case v.forward != nil:
-			source := slices.Clone(source)
-			s.forward(ctx, v.forward, func(reply []byte) {
-				if reply = s.limit(l, reply, from.Addr(), known); reply != nil {
-					k.udp.WriteMsgUDPAddrPort(reply, source, from)
-				}
-			})
+			v.forward.leaveFrom(source)
+			to := replier(&k)
+			if l != nil {
+				to = &limited{s, &k, l, known}
+			}
+			reply := s.forward(v.forward, to, out)
+			if reply != nil {
+				reply = s.limit(l, reply, from.Addr(), known)
+			}
+			if reply != nil {
+				k.udp.WriteMsgUDPAddrPort(reply, source, from)
+			}
 		}
+	}
+}
+
+// limited is a replier of a socket that keeps to rate-limit.
+type limited struct {
+	s     *Server
+	k     *socket
+	l     *limiter
+	known bool
+}
+
+func (t *limited) reply(c *client, raw []byte) {
+	if raw = t.s.limit(t.l, raw, c.from.Addr(), t.known); raw != nil {
+		t.k.reply(c, raw)
 	}
 }
 
