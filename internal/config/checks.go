@@ -236,7 +236,11 @@ func (l *loader) checkResolvers(c *Config) {
 		a := r.Addr.Addr()
 		own := slices.Contains(c.Bind, a) ||
 			everywhere && (slices.Contains(c.Host.Addrs, a) || a == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || a == netip.IPv6Loopback())
-		if own && r.Addr.Port() == c.Port {
+		port := c.Port
+		if r.TLS {
+			port = c.TLS.Port
+		}
+		if own && r.Addr.Port() == port && (!r.TLS || c.TLS.Cert != "") {
 			at := l.resolverAt[i]
 			l.problem(at.in(0), at.key, "%s is this daemon itself: it would ask itself for ever", r.address())
 		}

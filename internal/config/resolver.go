@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"murakumo/internal/catalog"
 )
@@ -14,6 +15,10 @@ type Resolver struct {
 	// without dots at its ends; "" for all. The longest that fits a name counts.
 	Suffix string
 	Addr   netip.AddrPort
+	// TLS: it is asked over TLS (RFC 7858). Its certificate has to be for Name; if
+	// that is "", nobody looks at it.
+	TLS  bool
+	Name string
 }
 
 // String gives the suffix, if there is one, and the address.
@@ -25,10 +30,22 @@ func (r Resolver) String() string {
 }
 
 // address is the resolver as the file has it.
-func (r Resolver) address() string { return r.Addr.String() }
+func (r Resolver) address() string {
+	s := r.Addr.String()
+	if r.TLS {
+		s = overTLS + s
+	}
+	if r.Name != "" {
+		s += "#" + r.Name
+	}
+	return s
+}
+
+// overTLS is what the address of a resolver begins with that is asked so.
+const overTLS = "tls://"
 
 // aResolver is what a list of resolvers has.
-const aResolver = "an IP address, with :port if it is not 53"
+const aResolver = "an IP address, with :port if it is not 53, or tls://address:port#name"
 
 // resolver reads a list, or a mapping from suffix to list.
 func (l *loader) resolver(v value, c *Config) {
@@ -83,12 +100,26 @@ func (l *loader) resolvers(v value, suffix string, c *Config) {
 }
 
 func readResolver(text string) (Resolver, error) {
-	at, err := serverAddr(text)
-	return Resolver{Addr: at}, err
+	rest, ok := strings.CutPrefix(text, overTLS)
+	if !ok {
+		at, err := serverAddr(text, 53)
+		return Resolver{Addr: at}, err
+	}
+	addr, name, named := strings.Cut(rest, "#")
+	if name = domainOf(name); named {
+		if err := catalog.ValidName(name); err != nil {
+			return Resolver{}, err
+		}
+	}
+	if strings.HasSuffix(addr, "]") { // as in a URL, without a port
+		addr = strings.TrimSuffix(strings.TrimPrefix(addr, "["), "]")
+	}
+	at, err := serverAddr(addr, 853)
+	return Resolver{Addr: at, TLS: true, Name: name}, err
 }
 
-// serverAddr reads the address of a DNS server; a port that is missing is 53.
-func serverAddr(text string) (netip.AddrPort, error) {
+// serverAddr reads the address of a DNS server; n is a port that is missing.
+func serverAddr(text string, n uint16) (netip.AddrPort, error) {
 	host, port, err := splitPort(text)
 	if err != nil {
 		return netip.AddrPort{}, err
@@ -100,7 +131,6 @@ func serverAddr(text string) (netip.AddrPort, error) {
 	if a.IsUnspecified() || a.IsMulticast() {
 		return netip.AddrPort{}, fmt.Errorf("%v is no address of a server", a)
 	}
-	n := uint16(53)
 	if port != "" {
 		if n, err = parsePort(port); err != nil {
 			return netip.AddrPort{}, err

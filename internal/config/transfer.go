@@ -11,7 +11,7 @@ func (l *loader) allowTransfer(v value, c *Config) {
 func (l *loader) notify(v value, c *Config) {
 	c.Notify = nil
 	for _, i := range l.list(v, aResolver) {
-		at, err := serverAddr(i.text)
+		at, err := serverAddr(i.text, 53)
 		if err != nil {
 			l.problem(i.in(0), i.key, "expected %s, found %s", aResolver, quote(i.text))
 			continue

@@ -3,6 +3,8 @@ package nameserver
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"hash/maphash"
 	"log/slog"
 	"sync"
@@ -45,6 +47,9 @@ type forwarder struct {
 	cancel context.CancelFunc
 	seed   maphash.Seed
 	most   int // maxWaiting, but for tests
+	// roots are whom certificates of resolvers may be signed by; nil: whom the
+	// system trusts.
+	roots *x509.CertPool
 	// send is nil, but for tests: it takes what would go to a resolver.
 	send  func(*sending) error
 	ports *ports // the sockets
@@ -74,9 +79,11 @@ type resolver struct {
 	home   *group    // one that it is in
 	udp    *pool     // nil: over streams only
 	stream *stream
-	loop   loopWatch
-	lower  int64    // until when it is asked in lower case, for it folds
-	quiet  throttle // of its log lines
+	// sessions are those that TLS goes on with.
+	sessions tls.ClientSessionCache
+	loop     loopWatch
+	lower    int64    // until when it is asked in lower case, for it folds
+	quiet    throttle // of its log lines
 }
 
 func newForwarder(log *slog.Logger, spawn func(func())) *forwarder {

@@ -11,10 +11,10 @@ import (
 // looped is a socket without the system: what is sent is there to be answered.
 type looped struct {
 	k    *upSocket
-	last *sent
+	last *posted
 }
 
-type sent struct {
+type posted struct {
 	k      *upSocket
 	packet []byte
 }
@@ -28,11 +28,11 @@ func (l *looped) close() {}
 
 // withoutSystem makes a server that forwards by sockets without the system, and
 // gives what was sent last.
-func withoutSystem(t testing.TB, cached bool) (*Server, *sent) {
+func withoutSystem(t testing.TB, cached bool) (*Server, *posted) {
 	s := newServer(t, Config{Resolvers: resolver1, Rules: Rules{Domain: domain, Cache: cached}})
 	p := s.policy.Load().routes.rest.resolvers[0].udp
 	p.listed = true
-	last := new(sent)
+	last := new(posted)
 	for range poolSize {
 		k := &upSocket{p: p, born: math.MaxInt64, uses: math.MinInt}
 		k.wire = &looped{k, last}
@@ -42,7 +42,7 @@ func withoutSystem(t testing.TB, cached bool) (*Server, *sent) {
 }
 
 // turn sends a question through a server, and the resolver's answer back.
-func (s *Server) turn(raw, buf []byte, last *sent, answer []byte, write replyFunc) {
+func (s *Server) turn(raw, buf []byte, last *posted, answer []byte, write replyFunc) {
 	v := s.handle(raw, buf, friend, false)
 	if reply := s.forward(v.forward, write, buf); reply != nil {
 		write(reply)

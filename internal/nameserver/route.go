@@ -1,6 +1,7 @@
 package nameserver
 
 import (
+	"crypto/tls"
 	"net/netip"
 	"slices"
 
@@ -14,17 +15,33 @@ type Resolver struct {
 	// longest counts, and its resolvers alone are asked, in their order.
 	Suffix string
 	Addr   netip.AddrPort
+	// TLS: it is asked over TLS (RFC 7858). Its certificate has to be for Name, a
+	// domain; if that is "", it is not looked at, and who sits on the way is kept
+	// from listening only as long as he does not answer himself.
+	TLS  bool
+	Name string
 }
 
 // target is where a resolver is and how it is talked to.
 type target struct {
 	addr netip.AddrPort
+	tls  bool
+	name string
 }
 
 // String gives the target as the configuration has it.
-func (t target) String() string { return t.addr.String() }
+func (t target) String() string {
+	s := t.addr.String()
+	if t.tls {
+		s = "tls://" + s
+	}
+	if t.name != "" {
+		s += "#" + t.name
+	}
+	return s
+}
 
-func (r Resolver) target() target { return target{addr: r.Addr} }
+func (r Resolver) target() target { return target{r.Addr, r.TLS, r.Name} }
 
 // routes says who is asked for which names, and where the answers are kept. It is
 // never changed.
@@ -132,8 +149,10 @@ func (f *forwarder) route(resolvers []Resolver, cached bool, before *routes) *ro
 // newResolver makes a resolver of which nothing is known.
 func (f *forwarder) newResolver(t target) *resolver {
 	r := &resolver{target: t}
-	r.udp = newPool(f.ports, r)
-	r.stream = newStream(f, r)
+	if !t.tls {
+		r.udp = newPool(f.ports, r)
+	}
+	r.stream, r.sessions = newStream(f, r), tls.NewLRUClientSessionCache(1)
 	return r
 }
 
@@ -143,4 +162,5 @@ func (r *resolver) leave() {
 	if r.udp != nil {
 		r.udp.retireAll()
 	}
+	// Its connection ends when it has been idle.
 }

@@ -3,6 +3,8 @@ package nameserver
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -18,10 +20,6 @@ const (
 
 	// streamQueue is how many questions wait to be written to one.
 	streamQueue = 1024
-
-	// streamRepeats is how often a question is asked anew because its connection
-	// was closed: some resolvers do that after so many answers.
-	streamRepeats = 3
 )
 
 var (
@@ -56,8 +54,7 @@ type streamConn struct {
 // streamed is a question that is open at a connection.
 type streamed struct {
 	pending
-	frame   []byte
-	repeats int
+	frame []byte
 }
 
 func newStream(f *forwarder, r *resolver) *stream { return &stream{f: f, r: r} }
@@ -130,15 +127,13 @@ func (c *streamConn) run() {
 	s := c.s
 	s.mu.Lock()
 	c.leave()
-	list := make([]*streamed, 0, len(c.open))
-	var failed []*streamed
-	for _, p := range c.open {
-		list = append(list, p)
-	}
+	open, now := c.open, s.f.now()
 	c.open = nil
-	for _, p := range list {
-		// Closed by the resolver, who is there: it has a new connection.
-		if p.repeats++; !c.heard || p.repeats > streamRepeats || s.put(p) != nil {
+	var failed []*streamed
+	for _, p := range open {
+		// Some resolvers close a connection after so many answers. What is open is
+		// asked over another, as long as each has brought one at least.
+		if !c.heard || now-p.sent >= int64(totalTime) || s.put(p) != nil {
 			failed = append(failed, p)
 		}
 	}
@@ -155,7 +150,7 @@ func (c *streamConn) run() {
 
 func (c *streamConn) talk() error {
 	dial, cancel := context.WithTimeout(c.ctx, attemptTime)
-	conn, err := c.s.r.connect(dial, c.s.f)
+	conn, err := c.s.r.connect(dial, c.s.f.roots)
 	cancel()
 	if err != nil {
 		return err
@@ -246,10 +241,28 @@ func (c *streamConn) received(raw []byte) {
 }
 
 // network names how the resolver is reached over a connection.
-func (t target) network() string { return "TCP" }
+func (t target) network() string {
+	if t.tls {
+		return "TLS"
+	}
+	return "TCP"
+}
 
-// connect opens a connection to the resolver.
-func (r *resolver) connect(ctx context.Context, _ *forwarder) (net.Conn, error) {
+// connect opens a connection to the resolver. roots are whom its certificate may be
+// signed by; nil: whom the system trusts.
+func (r *resolver) connect(ctx context.Context, roots *x509.CertPool) (net.Conn, error) {
 	var d net.Dialer
-	return d.DialContext(ctx, "tcp", r.addr.String())
+	conn, err := d.DialContext(ctx, "tcp", r.addr.String())
+	if err != nil || !r.tls {
+		return conn, err
+	}
+	t := tls.Client(conn, &tls.Config{
+		ServerName: r.name, RootCAs: roots, InsecureSkipVerify: r.name == "",
+		MinVersion: tls.VersionTLS12, ClientSessionCache: r.sessions, // RFC 8310 §9
+	})
+	if err := t.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return t, nil
 }

@@ -129,7 +129,7 @@ func (n *Node) Run(ctx context.Context) error {
 func resolvers(cfg *config.Config) []nameserver.Resolver {
 	var rs []nameserver.Resolver
 	for _, r := range cfg.Resolvers {
-		rs = append(rs, nameserver.Resolver{Suffix: r.Suffix, Addr: r.Addr})
+		rs = append(rs, nameserver.Resolver{Suffix: r.Suffix, Addr: r.Addr, TLS: r.TLS, Name: r.Name})
 	}
 	return rs
 }
