@@ -65,7 +65,8 @@ func endOfQuestion(packet []byte) int {
 var anA = []byte{0xC0, headerSize, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1}
 
 // TestForwardAllocs is the budget of a forwarded question: what the library makes
-// to read it (a message, its question, the name twice), and what writes the reply.
+// to read it (a message, its question, the name twice) and a query. Under the race
+// detector a pool forgets some of what it has, on purpose.
 func TestForwardAllocs(t *testing.T) {
 	s, last := withoutSystem(t, false)
 	replies := 0
@@ -80,8 +81,8 @@ func TestForwardAllocs(t *testing.T) {
 		s.turn(raw, buf, last, anA, write)
 	}
 	replies = 0
-	if n := testing.AllocsPerRun(1000, func() { s.turn(raw, buf, last, anA, write) }); n > 6 {
-		t.Errorf("%v allocations, want at most 6", n)
+	if n := testing.AllocsPerRun(1000, func() { s.turn(raw, buf, last, anA, write) }); n > 9 {
+		t.Errorf("%v allocations, want 5, and at most 9", n)
 	}
 	if replies != 1001 {
 		t.Errorf("%d replies", replies)
