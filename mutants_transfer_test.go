@@ -48,7 +48,7 @@ var transferMutants = []mutant{
 		"internal/nameserver/ratelimit.go", "case rcode == dns.RcodeNameError && !answers", "case rcode == dns.RcodeNameError && answers",
 		"./internal/nameserver", "TestLimiter$"},
 	{"what a resolver answered is limited, too",
-		"internal/nameserver/udp.go", "if reply = s.limit(l, reply, from.Addr(), known); reply != nil {", "if l != nil || l == nil {",
+		"internal/nameserver/udp.go", "if raw = t.s.limit(t.l, raw, c.from.Addr(), t.known); raw != nil {", "if t.l != nil {",
 		"./internal/nameserver", "TestRateLimit"},
 	{"a wildcard answers from the address that was asked, also a new one",
 		"internal/nameserver/destination_linux.go", "\treturn oob\n}", "\treturn nil\n}",
