@@ -87,6 +87,9 @@ func TestNotLinked(t *testing.T) {
 		{"./cmd/mrkmctl", "github.com/wneessen/go-mail", "it sends no mail"},
 		{"./cmd/mrkmctl", "github.com/aws/", "clouds are reached through executables"},
 		{"./cmd/murakumo", "github.com/aws/", "clouds are reached through executables"},
+		{"./cmd/murakumo-ec2", "github.com/aws/aws-sdk-go-v2/service/ec2", "its types cost two minutes of compilation"},
+		{"./cmd/murakumo-ec2", "murakumo/internal/ec2/ec2test", "a fake has no place in the program"},
+		{"./cmd/murakumo-ec2", "github.com/hashicorp/memberlist", "it is one command in one room"},
 		{"./cmd/murakumo", "google.golang.org/grpc", "two fields are asked for; the library is for the tests"},
 	} {
 		for _, dep := range goList(t, "-deps", c.program) {

@@ -5,6 +5,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -247,7 +248,9 @@ func setup(env *testscript.Env) error {
 	s := &set{faults: map[string]ec2test.Fault{}, times: map[string]int{}}
 	s.o = ec2test.Options{AttachDelay: 50 * time.Millisecond, DetachDelay: 50 * time.Millisecond, Fault: s.fault}
 	s.f = ec2test.New(world(), s.o)
-	api := httptest.NewTLSServer(s.f)
+	api := httptest.NewUnstartedServer(s.f)
+	api.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that are to fail
+	api.StartTLS()
 	env.Defer(api.Close)
 	meta := httptest.NewServer(s.f.Metadata(func(*http.Request) string { return "i-1" }))
 	env.Defer(meta.Close)

@@ -171,16 +171,17 @@ func (m *Metadata) explain(ctx context.Context, err error) error {
 // request for a token carries the hop limit, and so gets lost before a
 // container, the answer to this one does not.
 func (m *Metadata) answersWithoutToken(ctx context.Context) bool {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.endpoint+"/latest/meta-data/", nil)
-	if err != nil {
-		return false
+	for range 2 {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.endpoint+"/latest/meta-data/", nil)
+		if err != nil {
+			return false
+		}
+		if resp, err := m.http.Do(req); err == nil {
+			resp.Body.Close()
+			return resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusOK
+		}
 	}
-	resp, err := m.http.Do(req)
-	if err != nil {
-		return false
-	}
-	resp.Body.Close()
-	return resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusOK
+	return false
 }
 
 // InstanceID gives the id of the instance that we are on.

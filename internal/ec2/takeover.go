@@ -384,7 +384,7 @@ func (t Takeover) expired(err error) error {
 		err = fmt.Errorf("%w; the last answer: %w", err, t.lastErr)
 	}
 	err = t.story(err)
-	if t.Last.Phase == Free && t.read && !t.took && !t.unsure && !t.LetGo {
+	if (t.Last.Phase == Free || t.letDone) && t.read && !t.took && !t.unsure && !t.LetGo {
 		err = fmt.Errorf("%w; run this again", err)
 	}
 	return err
