@@ -45,7 +45,7 @@ var transferMutants = []mutant{
 		"internal/nameserver/ratelimit.go", "if l == nil || known ||", "if l == nil ||",
 		"./internal/nameserver", "TestLimit$"},
 	{"names that do not exist are counted together",
-		"internal/nameserver/ratelimit.go", "case rcode == dns.RcodeNameError && !answers", "case rcode == dns.RcodeNameError && answers",
+		"internal/nameserver/ratelimit.go", "h.WriteString(dns.CanonicalName(zone))", "_ = zone\n\t\th.Write(question[:end])",
 		"./internal/nameserver", "TestLimiter$"},
 	{"what a resolver answered is limited, too",
 		"internal/nameserver/udp.go", "if raw = t.s.limit(t.l, raw, c.from.Addr(), t.known); raw != nil {", "if t.l != nil {",

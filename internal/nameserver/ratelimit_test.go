@@ -104,7 +104,11 @@ func TestLimiterRemembers(t *testing.T) {
 	if got := l.decide(victim, web, now); got != dropped {
 		t.Errorf("after a flood: %v", got)
 	}
-	if n := testing.AllocsPerRun(100, func() { l.decide(victim, web, now) }); n > 0 {
+	raw := edit(t, with(cookie(hisCookie)))
+	if n := testing.AllocsPerRun(100, func() {
+		l.decide(victim, web, now)
+		s.hasCookie(raw, victim, now)
+	}); n > 0 {
 		t.Errorf("%v allocations a decision", n)
 	}
 }

@@ -199,17 +199,16 @@ func findOPT(msg []byte) int {
 		return -1
 	}
 	count := func(i int) int { return int(binary.BigEndian.Uint16(msg[4+2*i:])) }
-	at, err := headerSize, error(nil)
+	at := headerSize
 	for range count(0) {
-		if _, at, err = dns.UnpackDomainName(msg, at); err != nil {
+		if at = skipName(msg, at) + 4; at > len(msg) {
 			return -1
 		}
-		at += 4
 	}
 	records := count(1) + count(2) + count(3)
 	for i := range records {
 		name := at
-		if _, at, err = dns.UnpackDomainName(msg, at); err != nil || len(msg) < at+10 {
+		if at = skipName(msg, at); at+10 > len(msg) {
 			return -1
 		}
 		qtype := binary.BigEndian.Uint16(msg[at:])
