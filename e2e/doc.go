@@ -16,7 +16,8 @@
 //
 //	go test -v ./e2e -run TestFailoverEC2       # half a minute
 //
-// TestSecondary has a real NSD and a real Knot transfer the zone and hear of changes.
+// TestSecondary has a real NSD, also over TLS, and a real Knot transfer the zone and
+// hear of changes.
 //
 // TestTLS asks over TLS with kdig.
 //

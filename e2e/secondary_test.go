@@ -15,7 +15,8 @@ import (
 // aSecondary is a server that has the zone from us.
 type aSecondary struct {
 	program string
-	// file is its configuration: where it keeps things, its port, our port.
+	// file is its configuration: where it keeps things, its port, our port, and that
+	// of TLS.
 	file string
 	args []string // behind them the path of the configuration
 }
@@ -38,6 +39,30 @@ zone:
   name: corp.example
   zonefile: "%[1]s/corp.example.zone"
   request-xfr: 127.0.0.1@%[3]d NOKEY
+  allow-notify: 127.0.0.1 NOKEY
+  outgoing-interface: 127.0.0.2
+`, []string{"-d", "-c"}},
+	"NSD over TLS": {"nsd", `server:
+  ip-address: 127.0.0.2@%[2]d
+  username: ""
+  zonesdir: "%[1]s"
+  database: ""
+  zonelistfile: "%[1]s/zone.list"
+  xfrdfile: "%[1]s/xfrd.state"
+  xfrdir: "%[1]s"
+  pidfile: "%[1]s/pid"
+  tls-cert-bundle: "%[1]s/../cert.pem"
+  server-count: 1
+  verbosity: 2
+remote-control:
+  control-enable: no
+tls-auth:
+  name: primary
+  auth-domain-name: dns.corp.example
+zone:
+  name: corp.example
+  zonefile: "%[1]s/corp.example.zone"
+  request-xfr: AXFR 127.0.0.1@%[4]d NOKEY primary
   allow-notify: 127.0.0.1 NOKEY
   outgoing-interface: 127.0.0.2
 `, []string{"-d", "-c"}},
@@ -88,7 +113,8 @@ func TestSecondary(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { os.RemoveAll(dir) })
-			port, secondaryPort := freePort(t), freePort(t)
+			port, tlsPort, secondaryPort := freePort(t), freePort(t), freePort(t)
+			issue(t, filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), "dns.corp.example")
 			config, logs := filepath.Join(dir, "murakumo.yml"), filepath.Join(dir, "log")
 			base := fmt.Sprintf(`auth-key: 0123456789abcdef0123456789abcdef
 host: 127.0.0.1, server-01
@@ -103,8 +129,11 @@ domain-owned: true
 allow-transfer: 127.0.0.2
 notify: 127.0.0.2:%d
 socket: %s
-working-dir: %s
-`, port, freePort(t), secondaryPort, filepath.Join(dir, "socket"), dir)
+working-dir: %[5]s
+tls-port: %[6]d
+tls-cert: %[5]s/cert.pem
+tls-key: %[5]s/key.pem
+`, port, freePort(t), secondaryPort, filepath.Join(dir, "socket"), dir, tlsPort)
 			write(t, config, base, 0o600)
 			daemon := start(t, t, "murakumo", logs, exec.Command(filepath.Join(bin, "murakumo"), "-c", config))
 			mrkmctl := func(args ...string) {
@@ -117,7 +146,7 @@ working-dir: %s
 				t.Fatal(err)
 			}
 			file := filepath.Join(state, "conf")
-			write(t, file, fmt.Sprintf(x.file, state, secondaryPort, port), 0o600)
+			write(t, file, fmt.Sprintf(x.file, state, secondaryPort, port, tlsPort), 0o600)
 			begin := func() *process {
 				return start(t, t, name, logs, exec.Command(x.program, append(x.args, file)...))
 			}
