@@ -54,7 +54,8 @@ func (k *socket) reply(a *client, raw []byte) {
 	k.udp.WriteMsgUDPAddrPort(raw, a.origin[:a.originLen], a.from)
 }
 
-// inquiry is a question for the resolvers with who asks it.
+// inquiry is a question for the resolvers with who asks it. Who fills one sets the
+// client and calls about, then asks recall, and then ask.
 type inquiry struct {
 	client
 	key   askKey
@@ -65,6 +66,14 @@ type inquiry struct {
 	// led to, and chain how; nil: it is the client's own.
 	behind *query
 	chain  []dns.RR
+}
+
+// about sets the question: its name in wire form as it was spelled, its type and its
+// bits. The group is nil when nobody is asked for such names.
+func (in *inquiry) about(name []byte, qtype uint16, bits byte, to *routes) {
+	in.spelled = in.key.setName(name)
+	in.key.setQuestion(qtype, bits)
+	in.cache, in.group, in.stale = to.cache, to.of(in.key.name()), nil
 }
 
 func (q *query) bits() (b byte) {

@@ -318,6 +318,38 @@ func TestResolveServfailKeepsPlace(t *testing.T) {
 	})
 }
 
+// TestResolveSlowIsLater: one that is much slower than another comes after it, is
+// looked at once a second, and is the first again when it is quick.
+func TestResolveSlowIsLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ok := says(dns.RcodeSuccess)
+		s := newStage(t, false, after(500*time.Millisecond, ok), after(5*time.Millisecond, ok))
+		if _, took := s.ask("example.org."); took != 405*time.Millisecond { // the first is tried, and the next beside
+			t.Errorf("at first: %v", took)
+		}
+		time.Sleep(time.Second)
+		s.asked()
+		for range 100 { // 3 s
+			if _, took := s.ask("example.org."); took != 5*time.Millisecond {
+				t.Errorf("then: %v", took)
+			}
+			time.Sleep(25 * time.Millisecond)
+		}
+		if n := strings.Count(s.asked(), "1"); n < 2 || n > 4 {
+			t.Errorf("the slow one was looked at %d times in 3 s", n)
+		}
+		s.recast(1, after(time.Millisecond, ok))
+		for range 60 {
+			s.ask("example.org.")
+			time.Sleep(time.Second)
+		}
+		s.asked()
+		if _, took := s.ask("example.org."); took != time.Millisecond || s.asked() != "1" {
+			t.Errorf("when it is quick again: %v", took)
+		}
+	})
+}
+
 // TestResolveSilentSoon: where many ask, a resolver that fell silent is found out
 // long before the time of its first question is up, and nobody waits for it then.
 func TestResolveSilentSoon(t *testing.T) {

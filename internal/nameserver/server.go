@@ -194,10 +194,8 @@ func (s *Server) inquiry(q *query, r Reply, to *routes) *inquiry {
 	in.client = client{
 		id: q.id, rd: q.rd, cd: q.cd, edns: q.edns, do: q.do,
 		limit: uint16(q.limit), options: q.options, needed: q.needed, from: q.from,
-		spelled: in.key.setName(name[:n]),
 	}
-	in.key.setQuestion(q.question.Qtype, q.bits())
-	in.cache, in.group = to.cache, to.of(in.key.name())
+	in.about(name[:n], q.question.Qtype, q.bits(), to)
 	return in
 }
 

@@ -278,7 +278,7 @@ func TestForwardTruncatedLiar(t *testing.T) {
 		if w.LocalAddr().Network() == "udp" {
 			m.Truncated, m.Answer = true, nil
 		} else {
-			m.Question[0].Name = "evil.example."
+			m.Question[0].Name = "axample.org."
 		}
 		w.WriteMsg(m)
 	}))
