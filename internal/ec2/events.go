@@ -59,8 +59,9 @@ const (
 	StatusUnknown  = 3
 )
 
-// maxLine is how long the line of a monitoring check may be, in octets.
-const maxLine = 4 << 10
+// maxLine is how long the line of a monitoring check may be, in octets: 4 kB
+// with the newline that ends it.
+const maxLine = 4<<10 - 1
 
 // Judge gives what a monitoring check says about events. Those that are over
 // count only with all. With warnBefore above 0, an event that begins later than
