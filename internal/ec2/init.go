@@ -13,7 +13,7 @@ import (
 // Init is what an init-script tells the daemon.
 type Init struct {
 	Host         string   // address, name
-	InitialNodes []string // addresses
+	InitialNodes []string // addresses; none is an empty list
 }
 
 // InitOptions choose what Init tells.
@@ -29,7 +29,11 @@ type InitOptions struct {
 // Init finds out who we are (our address; our Name tag, else the name that the
 // VPC gave us) and who else runs.
 func (s *Session) Init(ctx context.Context, o InitOptions) (Init, error) {
-	name, err := s.ownName(ctx, o.Domain)
+	id, err := s.Metadata.InstanceID(ctx)
+	if err != nil {
+		return Init{}, err
+	}
+	name, err := s.ownName(ctx, id, o.Domain)
 	if err != nil {
 		return Init{}, err
 	}
@@ -37,8 +41,13 @@ func (s *Session) Init(ctx context.Context, o InitOptions) (Init, error) {
 	if err != nil {
 		return Init{}, err
 	}
-	out := Init{Host: o.Self.String() + ", " + name}
+	out := Init{Host: o.Self.String() + ", " + name, InitialNodes: []string{}}
 	for _, i := range running {
+		// Known by its id: our address may be that of a second interface, of a
+		// container, or IPv6, and is not the first one that EC2 tells then.
+		if i.Str("instanceId") == id {
+			continue
+		}
 		// An instance's first address: a secondary one may be on its way to
 		// another instance.
 		a := firstOf(i.Str("privateIpAddress"), i.Str("ipv6Address"))
@@ -83,12 +92,8 @@ func (o InitOptions) filters() Params {
 	return p
 }
 
-// ownName gives the name of this host.
-func (s *Session) ownName(ctx context.Context, domain func() (string, error)) (string, error) {
-	id, err := s.Metadata.InstanceID(ctx)
-	if err != nil {
-		return "", err
-	}
+// ownName gives the name of this host, which is the instance id.
+func (s *Session) ownName(ctx context.Context, id string, domain func() (string, error)) (string, error) {
 	tags, err := s.EC2.Tags(ctx, id)
 	if err != nil {
 		return "", err
