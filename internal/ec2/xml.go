@@ -28,6 +28,7 @@ func decode(r io.Reader) (*Node, error) {
 	d := xml.NewDecoder(r)
 	var root *Node
 	var open []*Node
+	var texts [][]byte // of those; a text may come in many pieces, between comments
 	for {
 		token, err := d.Token()
 		if errors.Is(err, io.EOF) && root != nil && len(open) == 0 {
@@ -51,18 +52,19 @@ func decode(r io.Reader) (*Node, error) {
 			default:
 				root = n
 			}
+			texts = append(texts, nil)
 			if open = append(open, n); len(open) > maxDepth {
 				return nil, fmt.Errorf("elements are nested deeper than %d", maxDepth)
 			}
 		case xml.EndElement:
-			n := open[len(open)-1]
-			if len(n.Kids) > 0 {
-				n.Text = "" // blanks between elements
+			last := len(open) - 1
+			if n := open[last]; len(n.Kids) == 0 { // otherwise blanks between elements
+				n.Text = string(texts[last])
 			}
-			open = open[:len(open)-1]
+			open, texts = open[:last], texts[:last]
 		case xml.CharData:
-			if len(open) > 0 {
-				open[len(open)-1].Text += string(token)
+			if last := len(open) - 1; last >= 0 {
+				texts[last] = append(texts[last], token...)
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package ec2
 
 import (
 	"encoding/json"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -86,4 +87,22 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%v: %q", err, text)
 		}
 	})
+}
+
+// A text in many pieces costs as much as one in one piece: a reply within its
+// bound ends, and does not keep a hook busy until its time is over.
+func TestTextInPieces(t *testing.T) {
+	const pieces = 100_000
+	text := "<a>" + strings.Repeat("x<!---->", pieces) + "</a>"
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	n, err := decode(strings.NewReader(text))
+	runtime.ReadMemStats(&after)
+	if err != nil || len(n.Text) != pieces {
+		t.Fatal(err)
+	}
+	// Copied once for each piece it would be 5 GB.
+	if got := after.TotalAlloc - before.TotalAlloc; got > 256<<20 {
+		t.Errorf("%d octets were allocated for %d", got, len(text))
+	}
 }
