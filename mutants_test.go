@@ -394,7 +394,7 @@ var mutants = []mutant{
 }
 
 func TestMutants(t *testing.T) {
-	for _, m := range slices.Concat(mutants, reloadMutants, balanceMutants, controlMutants, dnsMutants, transferMutants, forwardMutants) {
+	for _, m := range slices.Concat(mutants, reloadMutants, balanceMutants, controlMutants, dnsMutants, transferMutants, forwardMutants, proxyMutants) {
 		t.Run(m.claim, func(t *testing.T) {
 			code, err := os.ReadFile(m.file)
 			if err != nil {

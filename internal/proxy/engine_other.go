@@ -12,7 +12,7 @@ func newEngine() (engine, error) { return newGoroutines(), nil }
 
 func listenTCP(ctx context.Context, at netip.AddrPort) (*net.TCPListener, error) {
 	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", at.String())
+	ln, err := lc.Listen(ctx, "tcp"+family(at), at.String())
 	if err != nil {
 		return nil, err
 	}
@@ -21,7 +21,7 @@ func listenTCP(ctx context.Context, at netip.AddrPort) (*net.TCPListener, error)
 
 func listenUDP(ctx context.Context, at netip.AddrPort) (*net.UDPConn, error) {
 	var lc net.ListenConfig
-	conn, err := lc.ListenPacket(ctx, "udp", at.String())
+	conn, err := lc.ListenPacket(ctx, "udp"+family(at), at.String())
 	if err != nil {
 		return nil, err
 	}

@@ -150,6 +150,15 @@ func (s *service) bind(ctx context.Context) *net.TCPListener {
 	}
 }
 
+// family keeps 0.0.0.0 from being what it is to the net package: all addresses of
+// IPv6, too. [::] is both families, as for other servers.
+func family(at netip.AddrPort) string {
+	if at.Addr().Is4() {
+		return "4"
+	}
+	return ""
+}
+
 // waitToBind tells why the address could not be had and waits before the next
 // try. It gives false when ctx is done.
 func (s *service) waitToBind(ctx context.Context, err error) bool {

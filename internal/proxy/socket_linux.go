@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -19,12 +18,11 @@ func listenTCP(ctx context.Context, at netip.AddrPort) (*net.TCPListener, error)
 		Control: func(_, _ string, raw syscall.RawConn) error {
 			return raw.Control(func(fd uintptr) {
 				setOption(int32(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-				setOption(int32(fd), unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+				keepAlive(int32(fd))
 			})
 		},
-		KeepAlive: 15 * time.Second,
 	}
-	ln, err := lc.Listen(ctx, "tcp", at.String())
+	ln, err := lc.Listen(ctx, "tcp"+family(at), at.String())
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +39,7 @@ func listenUDP(ctx context.Context, at netip.AddrPort) (*net.UDPConn, error) {
 			})
 		},
 	}
-	conn, err := lc.ListenPacket(ctx, "udp", at.String())
+	conn, err := lc.ListenPacket(ctx, "udp"+family(at), at.String())
 	if err != nil {
 		return nil, err
 	}

@@ -42,6 +42,19 @@ func setOption(fd int32, level, name int, value int32) {
 	syscall.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(name), uintptr(unsafe.Pointer(&value)), 4, 0)
 }
 
+// keepAliveEvery is how many seconds a silent peer is left alone before it is
+// asked whether it is still there, and between two such questions. The system's
+// own two hours are too long for a connection that holds a lock in a database.
+const keepAliveEvery = 15
+
+// keepAlive has a socket, or those that come from a listening one, notice a peer
+// that is gone without a word.
+func keepAlive(fd int32) {
+	setOption(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+	setOption(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, keepAliveEvery)
+	setOption(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, keepAliveEvery)
+}
+
 // socketError gives and clears the error of a socket.
 func socketError(fd int32) syscall.Errno {
 	var value int32
@@ -76,7 +89,7 @@ func connect(to netip.AddrPort) (int32, syscall.Errno) {
 	}
 	fd := int32(n)
 	setOption(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-	setOption(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+	keepAlive(fd)
 	// The port in network byte order, whatever the byte order of the host.
 	port := [2]byte{byte(to.Port() >> 8), byte(to.Port())}
 	if to.Addr().Is4() {
