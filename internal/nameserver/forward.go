@@ -534,9 +534,13 @@ func (f *forwarder) run(ctx context.Context) {
 		case <-timer.C:
 		}
 		now := f.now()
+		sweep := f.ports.sweep(now)
 		o := f.outboxes.Get().(*outbox)
 		f.mu.Lock()
 		next := f.scan(now, o)
+		if sweep != 0 && (next == 0 || sweep < next) {
+			next = sweep
+		}
 		f.armed = next
 		f.mu.Unlock()
 		f.flush(o)
@@ -559,9 +563,6 @@ func (f *forwarder) scan(now int64, o *outbox) int64 {
 		if next == 0 || fl.due < next {
 			next = fl.due
 		}
-	}
-	if at := f.ports.sweep(now); at != 0 && (next == 0 || at < next) {
-		next = at
 	}
 	if next == 0 {
 		return 0

@@ -41,7 +41,7 @@ type ports struct {
 	mu     sync.Mutex // guards what follows
 	pools  []*pool
 	closed bool
-	swept  int64 // guarded by the forwarder's lock
+	swept  int64 // of run alone
 }
 
 func newPorts(f *forwarder) *ports {
@@ -344,9 +344,14 @@ func (k *upSocket) closeIdle() {
 func (k *upSocket) end() {
 	if !k.done {
 		k.done = true
-		k.wire.close()
-		k.p.l.open.Add(-1)
+		k.release()
 	}
+}
+
+// release closes what is done, which nobody uses any more.
+func (k *upSocket) release() {
+	k.wire.close()
+	k.p.l.open.Add(-1)
 }
 
 // sweep gives up what is old. It gives when to be called again, 0 when there is
@@ -370,8 +375,15 @@ func (l *ports) sweep(now int64) int64 {
 	return now + int64(sweepEvery)
 }
 
-// sweep closes sockets that are old, and says how many there still are.
+// sweep closes sockets that are old, and says how many there still are. Whoever has
+// a question does not wait until all are closed.
 func (p *pool) sweep(now int64) int {
+	var over []*upSocket
+	defer func() {
+		for _, k := range over {
+			k.release()
+		}
+	}()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i := len(p.socks) - 1; i >= 0; i-- {
@@ -391,7 +403,10 @@ func (p *pool) sweep(now int64) int {
 		if len(k.open) > 0 {
 			return false
 		}
-		k.end()
+		if !k.done {
+			k.done = true
+			over = append(over, k)
+		}
 		return true
 	})
 	return len(p.socks) + len(p.retired)
