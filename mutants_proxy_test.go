@@ -9,4 +9,11 @@ var proxyMutants = []mutant{
 	{"0.0.0.0 is no address of IPv6",
 		"internal/proxy/service.go", "	if at.Addr().Is4() {\n", "	if at.Addr().Is4() && false {\n",
 		"./internal/proxy", "TestFamily"},
+	{"a larger max-conns counts for the clients that wait already",
+		"internal/proxy/loop_linux.go", "if l.acceptors[a.fd] == a && a.paused && l.watchAcceptor(a) == 0 {", "if l.acceptors[a.fd] == a && a.paused && a.retry != 0 && l.watchAcceptor(a) == 0 {",
+		"./internal/proxy", "TestReloadChangesTimesAndBounds"},
+	{"an idle-timeout counts for the connections that there are",
+		"internal/proxy/deadline_linux.go", "				l.await(c, &a.idling) // no time was set until now
+", "",
+		"./internal/proxy", "TestReloadChangesTimesAndBounds"},
 }

@@ -10,16 +10,16 @@ import (
 
 // conn is a client's connection with the one to its backend.
 type conn struct {
-	queue  *queue // where its deadline stands; nil: nowhere
+	queue  *queue // of those that wait like it; nil: none
 	before *conn
 	after  *conn
 
 	front    *acceptor
 	member   *Member
 	tried    []*Member // backends that did not take it
-	deadline int64
-	began    int64 // when the connect began
-	up, down half  // from client to backend, and back
+	since    int64     // when it began to wait
+	began    int64     // when the connect began
+	up, down half      // from client to backend, and back
 	from     netip.AddrPort
 	slot     uint32
 	client   int32 // descriptors; -1: none
@@ -48,7 +48,7 @@ func (l *loop) open(a *acceptor, fd int32, from netip.AddrPort, cfg *Config) {
 	}
 	if cfg.speaksProxy(from.Addr()) {
 		c.state = greeting
-		l.await(c, &a.opening, cfg.ConnectTimeout)
+		l.await(c, &a.opening)
 		return
 	}
 	l.dial(c, cfg)
@@ -99,7 +99,7 @@ func (l *loop) dial(c *conn, cfg *Config) {
 			l.reset(c)
 			return
 		}
-		l.await(c, &c.front.opening, cfg.ConnectTimeout)
+		l.await(c, &c.front.opening)
 		return
 	}
 }

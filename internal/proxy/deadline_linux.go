@@ -7,15 +7,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// queue holds connections by deadline. All that are in one wait equally long,
-// so that a new one belongs to the end; a reload that changes a time makes a
-// deadline late by the difference, once.
+// queue holds connections by the time since when they wait. All that are in one
+// wait equally long, so that a new one belongs to the end. How long is looked up
+// when it matters: a reload may change it under them.
 type queue struct{ first, last *conn }
 
-// await gives a connection a deadline.
-func (l *loop) await(c *conn, q *queue, d time.Duration) {
+// await has a connection wait from now on.
+func (l *loop) await(c *conn, q *queue) {
 	l.leave(c)
-	c.queue, c.deadline = q, l.now+int64(d)
+	c.queue, c.since = q, l.now
 	c.before = q.last
 	if q.last != nil {
 		q.last.after = c
@@ -25,7 +25,7 @@ func (l *loop) await(c *conn, q *queue, d time.Duration) {
 	q.last = c
 }
 
-// leave takes a connection's deadline away.
+// leave ends a connection's waiting.
 func (l *loop) leave(c *conn) {
 	q := c.queue
 	if q == nil {
@@ -44,24 +44,52 @@ func (l *loop) leave(c *conn) {
 	c.queue, c.before, c.after = nil, nil, nil
 }
 
+// deadline says when the first of the queue has waited for so long, 0 for never.
+func (q *queue) deadline(d time.Duration) int64 {
+	if q.first == nil || d <= 0 {
+		return 0
+	}
+	return q.first.since + int64(d)
+}
+
+// late gives the first of the queue if it has waited for so long.
+func (q *queue) late(now int64, d time.Duration) *conn {
+	if at := q.deadline(d); at == 0 || at > now {
+		return nil
+	}
+	return q.first
+}
+
 // nextDeadline gives the earliest one, 0 for none.
 func (l *loop) nextDeadline() int64 {
 	var next int64
-	earlier := func(d int64) {
-		if d != 0 && (next == 0 || d < next) {
-			next = d
-		}
-	}
 	for _, a := range l.owned {
-		earlier(a.retry)
-		if c := a.opening.first; c != nil {
-			earlier(c.deadline)
-		}
-		if c := a.idling.first; c != nil {
-			earlier(c.deadline)
+		cfg := a.cfg.Load()
+		for _, d := range [...]int64{a.retry, a.opening.deadline(cfg.ConnectTimeout), a.idling.deadline(cfg.IdleTimeout)} {
+			if d != 0 && (next == 0 || d < next) {
+				next = d
+			}
 		}
 	}
 	return next
+}
+
+// changed takes that a front has another configuration.
+func (l *loop) changed(f *front) {
+	for _, a := range l.owned {
+		if a.front != f {
+			continue
+		}
+		l.resume(a) // max-conns may be larger
+		if f.cfg.Load().IdleTimeout == 0 {
+			continue
+		}
+		for _, c := range l.conns {
+			if c != nil && c.front == a && c.state == relaying && c.queue == nil {
+				l.await(c, &a.idling) // no time was set until now
+			}
+		}
+	}
 }
 
 // expire ends what took too long.
@@ -73,7 +101,8 @@ func (l *loop) expire() {
 			a.retry = l.now + int64(starvedFor) // if it cannot now
 			l.resume(a)
 		}
-		for c := a.opening.first; c != nil && c.deadline <= l.now; c = a.opening.first {
+		cfg := a.cfg.Load()
+		for c := a.opening.late(l.now, cfg.ConnectTimeout); c != nil; c = a.opening.late(l.now, cfg.ConnectTimeout) {
 			if c.state == greeting {
 				a.rejected.Add(1)
 				l.reset(c) // it never said who it is
@@ -81,7 +110,7 @@ func (l *loop) expire() {
 			}
 			l.dropBackend(c, callError("connect", syscall.Errno(unix.ETIMEDOUT)))
 		}
-		for c := a.idling.first; c != nil && c.deadline <= l.now; c = a.idling.first {
+		for c := a.idling.late(l.now, cfg.IdleTimeout); c != nil; c = a.idling.late(l.now, cfg.IdleTimeout) {
 			l.finish(c)
 		}
 	}

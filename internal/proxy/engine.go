@@ -15,6 +15,8 @@ type engine interface {
 	// unlisten accepts no more. The caller may close the socket afterwards;
 	// connections go on.
 	unlisten(f *front, ln *net.TCPListener)
+	// changed takes that the front has another configuration. It does not wait.
+	changed(f *front)
 	// cut resets the front's connections to members that match, also those
 	// that have no backend yet (nil). It says how many.
 	cut(f *front, match func(*Member) bool) int

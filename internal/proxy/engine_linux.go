@@ -86,6 +86,12 @@ func (e *loops) unlisten(_ *front, ln *net.TCPListener) {
 	}
 }
 
+func (e *loops) changed(f *front) {
+	for _, l := range e.loops {
+		l.post(func() { l.changed(f) })
+	}
+}
+
 func (e *loops) cut(f *front, match func(*Member) bool) int {
 	var mu sync.Mutex
 	n := 0

@@ -41,8 +41,8 @@ type acceptor struct {
 	conns   int // this loop's
 	paused  bool
 	retry   int64 // when to go on after descriptors ran out; 0: not for that
-	opening queue // connections whose connect is under way, by deadline
-	idling  queue // connections with an idle deadline, by deadline
+	opening queue // connections whose connect is under way
+	idling  queue // connections that pass nothing, where that ends them
 }
 
 // The two low bits of a token say whose event it is; the rest of the low half is

@@ -60,7 +60,7 @@ func TestListenerEndsWithADeadline(t *testing.T) {
 	l.call(nil, func() {
 		for _, c := range l.conns {
 			if c != nil {
-				c.deadline = l.now
+				c.since = l.now - int64(time.Hour)
 			}
 		}
 	})

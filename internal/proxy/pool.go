@@ -46,12 +46,11 @@ type Member struct {
 // Pool decides which backend a connection gets. All methods may be called by
 // several goroutines at once; there is one order over all of them.
 type Pool struct {
+	mu        sync.Mutex // guards the members' state and what follows
 	algorithm Algorithm
-
-	mu      sync.Mutex // guards the members' state and what follows
-	members []*Member  // sorted by address
-	picks   uint64
-	rand    func(n uint64) uint64
+	members   []*Member // sorted by address
+	picks     uint64
+	rand      func(n uint64) uint64
 }
 
 // NewPool gives an empty pool.
@@ -66,6 +65,13 @@ const (
 	firstEjection = time.Second
 	lastEjection  = time.Minute
 )
+
+// SetAlgorithm has the pool choose in another way from now on.
+func (p *Pool) SetAlgorithm(a Algorithm) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.algorithm = a
+}
 
 // Update makes the targets the pool's members and gives those that left. A
 // member that stays keeps its state. Of targets with one address the first

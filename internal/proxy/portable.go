@@ -25,6 +25,7 @@ type goroutines struct {
 type portableListener struct {
 	stop context.CancelFunc
 	done chan struct{}
+	wake chan struct{} // one slot: there may be room for connections
 }
 
 // pair is one connection with the one to its backend.
@@ -65,22 +66,51 @@ func (g *goroutines) run(ctx context.Context) {
 
 func (g *goroutines) listen(f *front, ln *net.TCPListener) error {
 	ctx, stop := context.WithCancel(context.Background())
-	l := &portableListener{stop: stop, done: make(chan struct{})}
+	l := &portableListener{stop: stop, done: make(chan struct{}), wake: make(chan struct{}, 1)}
 	g.mu.Lock()
 	g.listening[f] = l
 	g.mu.Unlock()
-	wake := make(chan struct{}, 1)
-	f.resume = func() {
-		select {
-		case wake <- struct{}{}:
-		default:
-		}
-	}
+	f.resume = l.resume
 	g.running.Go(func() {
 		defer close(l.done)
-		g.accept(ctx, f, ln, wake)
+		g.accept(ctx, f, ln, l.wake)
 	})
 	return nil
+}
+
+func (l *portableListener) resume() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (g *goroutines) changed(f *front) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if l := g.listening[f]; l != nil {
+		l.resume()
+	}
+	for p := range g.pairs {
+		if p.front == f {
+			p.changed()
+		}
+	}
+}
+
+// changed has a new idle-timeout count from now on.
+func (p *pair) changed() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.backend == nil {
+		return
+	}
+	var until time.Time
+	if idle := p.cfg.Load().IdleTimeout; idle > 0 {
+		until = time.Now().Add(idle)
+	}
+	p.client.SetReadDeadline(until)  //nolint:errcheck // one that is closed needs none
+	p.backend.SetReadDeadline(until) //nolint:errcheck
 }
 
 func (g *goroutines) unlisten(f *front, ln *net.TCPListener) {

@@ -68,8 +68,10 @@ func (l *loop) relay(c *conn) {
 			l.ready = append(l.ready, c)
 		}
 	}
-	if cfg := c.front.cfg.Load(); cfg.IdleTimeout > 0 {
-		l.await(c, &c.front.idling, cfg.IdleTimeout)
+	if c.front.cfg.Load().IdleTimeout > 0 {
+		l.await(c, &c.front.idling)
+	} else {
+		l.leave(c)
 	}
 }
 

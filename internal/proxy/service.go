@@ -73,7 +73,7 @@ func newService(c Config, opts Options, eng engine) *service {
 // takes says whether the running service can become this one.
 func (s *service) takes(c Config) bool {
 	have := s.cfg.Load()
-	return have.Listen == c.Listen && have.UDP == c.UDP && have.Algorithm == c.Algorithm
+	return have.Listen == c.Listen && have.UDP == c.UDP
 }
 
 // change makes c the configuration of the running service.
@@ -82,6 +82,8 @@ func (s *service) change(c Config) {
 		return // what follows and checks goes on with what it knows
 	}
 	s.cfg.Store(&c)
+	s.pool.SetAlgorithm(c.Algorithm)
+	s.eng.changed(s.front)
 	select {
 	case s.changed <- struct{}{}:
 	default:
