@@ -13,7 +13,6 @@ var proxyMutants = []mutant{
 		"internal/proxy/loop_linux.go", "if l.acceptors[a.fd] == a && a.paused && l.watchAcceptor(a) == 0 {", "if l.acceptors[a.fd] == a && a.paused && a.retry != 0 && l.watchAcceptor(a) == 0 {",
 		"./internal/proxy", "TestReloadChangesTimesAndBounds"},
 	{"an idle-timeout counts for the connections that there are",
-		"internal/proxy/deadline_linux.go", "				l.await(c, &a.idling) // no time was set until now
-", "",
+		"internal/proxy/deadline_linux.go", "				l.await(c, &a.idling) // no time was set until now\n", "",
 		"./internal/proxy", "TestReloadChangesTimesAndBounds"},
 }
