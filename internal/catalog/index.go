@@ -34,6 +34,15 @@ func (p *place) sorted() []Entry {
 	return p.list
 }
 
+// each gives the entries of a place, in no order.
+func (p *place) each(yield func(Entry) bool) {
+	for k, it := range p.entries.all() {
+		if !yield(Entry{Record: it.Record, Owner: k.owner}) {
+			return
+		}
+	}
+}
+
 // indexed gives a copy of the record, nil when there is none or none that this
 // node can answer.
 func (it *item) indexed() *Record {

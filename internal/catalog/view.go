@@ -116,6 +116,17 @@ func (v *View) Addr(a netip.Addr) []Entry {
 	return p.sorted()
 }
 
+// Places gives each address with its visible entries, both in no order.
+func (v *View) Places() iter.Seq2[netip.Addr, iter.Seq[Entry]] {
+	return func(yield func(netip.Addr, iter.Seq[Entry]) bool) {
+		for a, p := range v.places.all() {
+			if !yield(a, p.each) {
+				return
+			}
+		}
+	}
+}
+
 // Entries gives all visible entries, in no order.
 func (v *View) Entries() iter.Seq[Entry] {
 	return func(yield func(Entry) bool) {

@@ -90,11 +90,21 @@ func (b *Balancing) of(name string) *balancer {
 		return f.by
 	}
 	f := &finding{name: strings.Clone(name)} // not the question that it is a part of
-	if i := slices.IndexFunc(b.rules, func(r *balancer) bool { return r.Match(name) }); i >= 0 {
-		f.by = b.rules[i]
-	}
+	f.by = b.rule(name)
 	slot.Store(f)
 	return f.by
+}
+
+// rule is of, without memory: for who asks about every name once.
+func (b *Balancing) rule(name string) *balancer {
+	if b == nil {
+		return nil
+	}
+	i := slices.IndexFunc(b.rules, func(r *balancer) bool { return r.Match(name) })
+	if i < 0 {
+		return nil
+	}
+	return b.rules[i]
 }
 
 // standing gives where this node is among the sources. It is read again from the

@@ -19,6 +19,7 @@ const (
 
 	// The bits of the header's second word (RFC 1035 §4.1.1, RFC 4035 §3).
 	flagQR = 1 << 15
+	flagAA = 1 << 10
 	flagTC = 1 << 9
 	flagRD = 1 << 8
 	flagRA = 1 << 7
@@ -124,7 +125,7 @@ func (s *Server) handle(raw, buf []byte, from netip.AddrPort, tcp bool) verdict 
 		up = NotForYou
 	}
 	v := s.view()
-	r := Answer(v, &now.rules, globalRand{}, q.question, up)
+	r := Answer(v, &now.rules, s.rng, q.question, up)
 	if r.Forward {
 		in := s.inquiry(q, r, now.routes)
 		if in.group != nil {
@@ -136,7 +137,7 @@ func (s *Server) handle(raw, buf []byte, from netip.AddrPort, tcp bool) verdict 
 			return verdict{forward: in}
 		}
 		s.inquiries.Put(in)
-		r = Answer(v, &now.rules, globalRand{}, q.question, NoUpstream)
+		r = Answer(v, &now.rules, s.rng, q.question, NoUpstream)
 	}
 	if q.why = r.why; r.Rcode == dns.RcodeRefused {
 		q.why = q.refusal()

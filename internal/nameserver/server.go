@@ -18,6 +18,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"murakumo/internal/balance"
 	"murakumo/internal/catalog"
 )
 
@@ -45,6 +46,10 @@ type Server struct {
 	// policy is replaced whole: a query is dealt with by the one that was there
 	// when it came, and waits for nothing.
 	policy atomic.Pointer[policy]
+	// ready is what common questions are answered from, as long as it is that of
+	// the policy and of the view.
+	ready atomic.Pointer[snapshot]
+	rng   balance.Rand
 
 	sockets []socket
 	tls     TLS
@@ -83,7 +88,7 @@ func New(cfg Config, view func() *catalog.View) *Server {
 	s := &Server{
 		bind: cfg.Bind, port: cfg.Port, tls: cfg.TLS, view: view, log: cfg.Log,
 		conns: newConnections(maxConns, maxConnsOfHost), idle: tcpIdle, slow: tcpWrite,
-		transfers: make(chan struct{}, maxTransfers),
+		transfers: make(chan struct{}, maxTransfers), rng: globalRand{},
 	}
 	crand.Read(s.secret[:]) // never fails
 	s.inquiries.New = func() any { return new(inquiry) }
@@ -132,6 +137,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	s.wg.Go(func() { s.notify(ctx) })
 	s.wg.Go(func() { s.remember(ctx) })
+	s.wg.Go(func() { s.prepare(ctx) })
 	s.wg.Go(func() { s.forwarder.run(ctx) })
 	<-ctx.Done()
 	err := s.Close()
