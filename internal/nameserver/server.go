@@ -128,7 +128,7 @@ func (s *Server) Run(ctx context.Context) error {
 		// One socket's readers take turns, but what they do with a packet
 		// they do side by side.
 		for range runtime.GOMAXPROCS(0) {
-			s.wg.Go(func() { s.serveUDP(ctx, k) })
+			s.wg.Go(func() { s.serveUDPPortably(ctx, &k) })
 		}
 		s.wg.Go(func() { s.serveTCP(ctx, k.tcp, false) })
 	}

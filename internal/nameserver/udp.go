@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 )
 
@@ -21,18 +22,55 @@ const (
 	errorPause = 50 * time.Millisecond
 )
 
-// serveUDP answers the packets of one socket until it is closed.
-func (s *Server) serveUDP(ctx context.Context, k socket) {
-	var (
-		in  = make([]byte, readSize)
-		out = make([]byte, readSize)
-		oob []byte
-	)
+// worker answers packets of one socket, one after the other.
+type worker struct {
+	s       *Server
+	k       *socket
+	quick   *quick
+	in, out []byte
+}
+
+func (s *Server) newWorker(k *socket) *worker {
+	return &worker{s: s, k: k, quick: newQuick(s), in: make([]byte, readSize), out: make([]byte, readSize)}
+}
+
+// reply gives what to send for a packet, nil for nothing yet or at all. source is the
+// control message with which replies leave from the address that was asked. The reply
+// is good until the next call.
+func (w *worker) reply(raw []byte, from netip.AddrPort, source []byte) []byte {
+	s := w.s
+	l := s.policy.Load().limiter
+	known := l != nil && s.hasCookie(raw, from.Addr(), time.Now())
+	reply := w.quick.answer(raw, w.out, from.Addr())
+	if reply == nil {
+		v := s.handle(raw, w.out, from, false)
+		if v.forward == nil {
+			reply = v.reply
+		} else {
+			v.forward.leaveFrom(source)
+			to := replier(w.k)
+			if l != nil {
+				to = &limited{s, w.k, l, known}
+			}
+			reply = s.forward(v.forward, to, w.out)
+		}
+	}
+	if reply == nil {
+		return nil
+	}
+	return s.limit(l, reply, from.Addr(), known)
+}
+
+// serveUDPPortably answers the packets of one socket until it is closed, by what the
+// standard library has.
+func (s *Server) serveUDPPortably(ctx context.Context, k *socket) {
+	w := s.newWorker(k)
+	var oob []byte
 	if k.wild {
 		oob = make([]byte, oobSize)
 	}
 	for {
-		n, oobn, _, from, err := k.udp.ReadMsgUDPAddrPort(in, oob)
+		n, oobn, _, from, err := k.udp.ReadMsgUDPAddrPort(w.in, oob)
 		if err != nil {
 			if s.readFailed(ctx, "read UDP", k.addr, err) {
 				return
@@ -40,28 +78,10 @@ func (s *Server) serveUDP(ctx context.Context, k socket) {
 			continue
 		}
 		source := replySource(oob[:oobn])
-		l := s.policy.Load().limiter
-		known := l != nil && s.hasCookie(in[:n], from.Addr(), time.Now())
-		switch v := s.handle(in[:n], out, from, false); {
-		case v.reply != nil:
+		if reply := w.reply(w.in[:n], from, source); reply != nil {
 			// A reply that cannot be sent is as good as lost on the way,
 			// and the client asks again.
-			if reply := s.limit(l, v.reply, from.Addr(), known); reply != nil {
-				k.udp.WriteMsgUDPAddrPort(reply, source, from)
-			}
-		case v.forward != nil:
-			v.forward.leaveFrom(source)
-			to := replier(&k)
-			if l != nil {
-				to = &limited{s, &k, l, known}
-			}
-			reply := s.forward(v.forward, to, out)
-			if reply != nil {
-				reply = s.limit(l, reply, from.Addr(), known)
-			}
-			if reply != nil {
-				k.udp.WriteMsgUDPAddrPort(reply, source, from)
-			}
+			k.udp.WriteMsgUDPAddrPort(reply, source, from)
 		}
 	}
 }
