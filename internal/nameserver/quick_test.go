@@ -147,7 +147,7 @@ func quickQuestions(v *catalog.View, domains ...string) []dns.Question {
 	for _, b := range bare {
 		names = append(names, b+".", strings.ToUpper(b)+".")
 		for _, d := range domains {
-			names = append(names, b+"."+d+".", strings.ToUpper(b)+"."+d+".", b+"."+strings.ToUpper(d)+".", b+"."+strings.Title(d)+".", b+d+".")
+			names = append(names, b+"."+d+".", strings.ToUpper(b)+"."+d+".", b+"."+strings.ToUpper(d)+".", b+"."+strings.ToUpper(d[:1])+d[1:]+".", b+d+".")
 		}
 	}
 	addrs := []netip.Addr{netip.MustParseAddr("192.0.2.200"), netip.MustParseAddr("fd00::1:1")}
@@ -203,13 +203,17 @@ var variants = map[string]func(*dns.Msg){
 		m.SetEdns0(4096, false)
 		m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "0123456789abcdef"}}
 	},
-	"class CH":     func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassCHAOS },
-	"a record":     func(m *dns.Msg) { m.Extra = append(m.Extra, &dns.A{Hdr: dns.RR_Header{Name: "a.", Rrtype: dns.TypeA, Class: 1}}) },
-	"notify":       func(m *dns.Msg) { m.Opcode = dns.OpcodeNotify },
-	"a response":   func(m *dns.Msg) { m.Response = true },
-	"two of them":  func(m *dns.Msg) { m.Question = append(m.Question, m.Question[0]) },
-	"none at all":  func(m *dns.Msg) { m.Question = nil },
-	"an answer":    func(m *dns.Msg) { m.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: "a.", Rrtype: dns.TypeA, Class: 1}}} },
+	"class CH": func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassCHAOS },
+	"a record": func(m *dns.Msg) {
+		m.Extra = append(m.Extra, &dns.A{Hdr: dns.RR_Header{Name: "a.", Rrtype: dns.TypeA, Class: 1}})
+	},
+	"notify":      func(m *dns.Msg) { m.Opcode = dns.OpcodeNotify },
+	"a response":  func(m *dns.Msg) { m.Response = true },
+	"two of them": func(m *dns.Msg) { m.Question = append(m.Question, m.Question[0]) },
+	"none at all": func(m *dns.Msg) { m.Question = nil },
+	"an answer": func(m *dns.Msg) {
+		m.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: "a.", Rrtype: dns.TypeA, Class: 1}}}
+	},
 	"an authority": func(m *dns.Msg) { m.Ns = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: "a.", Rrtype: dns.TypeA, Class: 1}}} },
 }
 
