@@ -12,7 +12,7 @@ var balanceMutants = []mutant{
 		"internal/balance/source.go", "case extra > 0 && n > 0:", "case extra > 0 && n > 0 && i > 0:",
 		"./internal/balance", "TestFixBySource$"},
 	{"the first rule of balancing that matches counts",
-		"internal/nameserver/balancing.go", "f.by = b.rules[i]", "f.by = b.rules[len(b.rules)-1]",
+		"internal/nameserver/balancing.go", "return b.rules[i]", "return b.rules[len(b.rules)-1]",
 		"./internal/nameserver", "TestBalancingRules"},
 	{"the place among the sources is that of the present table",
 		"internal/nameserver/balancing.go", "if v.Name(s) != now.names[i] {", "if v.Name(s) != now.names[i] && false {",

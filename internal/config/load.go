@@ -178,7 +178,7 @@ func (l *loader) load(src *source, data []byte, mode fs.FileMode) (*Config, erro
 	return l.cfg, nil
 }
 
-// readFile reads a regular file of at most MaxSize octets and one more, by
+// readFile reads a regular file of at most MaxHosts octets and one more, by
 // which the caller sees that it is larger.
 func readFile(name string) ([]byte, fs.FileInfo, error) {
 	// Opening a FIFO would wait for its writer, perhaps for ever.
@@ -194,7 +194,7 @@ func readFile(name string) ([]byte, fs.FileInfo, error) {
 		return nil, nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
+	data, err := io.ReadAll(io.LimitReader(f, MaxHosts+1))
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", name, err)
 	}

@@ -204,7 +204,7 @@ func (l *loader) checkStatic(c *Config) {
 	for i, path := range c.Static.Files {
 		at := l.hostsAt[i]
 		data, _, err := l.readFile(path)
-		if err == nil && len(data) > MaxSize {
+		if err == nil && len(data) > MaxHosts {
 			err = errors.New(TooLarge)
 		}
 		if err != nil {
@@ -225,8 +225,11 @@ func (l *loader) checkStatic(c *Config) {
 	}
 }
 
-// TooLarge is what is said of a file beyond MaxSize.
-const TooLarge = "larger than 1 MiB"
+// MaxHosts is the greatest size of a file that static reads: some 400,000 lines.
+const MaxHosts = 16 << 20
+
+// TooLarge is what is said of a file beyond MaxHosts.
+const TooLarge = "larger than 16 MiB"
 
 // staticRecords is how many records the lines of a configuration are.
 func (c *Config) staticRecords() int {

@@ -43,7 +43,7 @@ var programs = fstest.MapFS{
 	"etc/plain-init.rb":         {Mode: 0o644, Data: []byte("puts 1\n")},
 	"etc/murakumo.hosts":        {Mode: 0o644, Data: []byte("# things\n10.0.9.10 printer\n")},
 	"etc/bad.hosts":             {Mode: 0o644, Data: []byte(badHosts)},
-	"etc/huge.hosts":            {Mode: 0o644, Data: []byte(strings.Repeat("10.0.0.1 a\n", MaxSize/11+1))},
+	"etc/huge.hosts":            {Mode: 0o644, Data: []byte(strings.Repeat("10.0.0.1 a\n", MaxHosts/11+1))},
 	"etc/murakumo.key":          {Mode: 0o600, Data: []byte("a secret in a file, long enough\n")},
 	"etc/murakumo-webhook.key":  {Mode: 0o600, Data: []byte("a secret for webhooks, long enough\n")},
 	"etc/short.key":             {Mode: 0o600, Data: []byte("short\n")},

@@ -227,7 +227,7 @@ func TestQuick(t *testing.T) {
 			for _, q := range quickQuestions(s.view(), domain, "example", "example.example") {
 				for variant, tweak := range variants {
 					// All of it under each name would take minutes.
-					if seed++; seed%7 != 0 && variant != "plain" && variant != "EDNS" {
+					if seed++; seed%23 != 0 && variant != "plain" && variant != "EDNS" {
 						continue
 					}
 					m := new(dns.Msg)
@@ -248,7 +248,7 @@ func TestQuick(t *testing.T) {
 				}
 			}
 			t.Logf("%d of %d the quick way", quickly, all)
-			if quickly < 500 {
+			if quickly < 300 {
 				t.Errorf("%d of %d the quick way: something keeps the others from it", quickly, all)
 			}
 		})

@@ -128,7 +128,7 @@ func (s *Server) Run(ctx context.Context) error {
 		// One socket's readers take turns, but what they do with a packet
 		// they do side by side.
 		for range runtime.GOMAXPROCS(0) {
-			s.wg.Go(func() { s.serveUDPPortably(ctx, &k) })
+			s.wg.Go(func() { s.serveUDP(ctx, &k) })
 		}
 		s.wg.Go(func() { s.serveTCP(ctx, k.tcp, false) })
 	}
@@ -140,6 +140,9 @@ func (s *Server) Run(ctx context.Context) error {
 	s.wg.Go(func() { s.prepare(ctx) })
 	s.wg.Go(func() { s.forwarder.run(ctx) })
 	<-ctx.Done()
+	for _, k := range s.sockets {
+		k.interrupt()
+	}
 	err := s.Close()
 	s.wg.Wait()
 	return err

@@ -245,8 +245,8 @@ func readHosts(path string) ([]byte, os.FileInfo, error) {
 	if info, err = file.Stat(); err != nil {
 		return nil, nil, err
 	}
-	data, err := io.ReadAll(io.LimitReader(file, config.MaxSize+1))
-	if err == nil && len(data) > config.MaxSize {
+	data, err := io.ReadAll(io.LimitReader(file, config.MaxHosts+1))
+	if err == nil && len(data) > config.MaxHosts {
 		err = errors.New(config.TooLarge)
 	}
 	return data, info, err
