@@ -15,4 +15,10 @@ var proxyMutants = []mutant{
 	{"an idle-timeout counts for the connections that there are",
 		"internal/proxy/deadline_linux.go", "				l.await(c, &a.idling) // no time was set until now\n", "",
 		"./internal/proxy", "TestReloadChangesTimesAndBounds"},
+	{"a datagram that did not leave is no datagram lost",
+		"internal/proxy/udp.go", "		s.failed(ses.member, err)\n		s.forget(ses)\n		return false\n", "		return true\n",
+		"./internal/proxy", "TestUDPRefusedLate"},
+	{"a backend that does not answer keeps no other from being tried again",
+		"internal/proxy/service.go", "case m := <-answered:\n", "case m := <-answered:\n			probing.Wait()\n",
+		"./internal/proxy", "TestProbesDoNotWait"},
 }

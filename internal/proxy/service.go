@@ -106,7 +106,12 @@ func (s *service) run(ctx context.Context) {
 	helpers.Go(func() { s.follow(life) })
 	if s.cfg.Load().UDP {
 		// There is no asking without a datagram of a client's.
-		helpers.Go(func() { s.probe(life, func(_ context.Context, m *Member) { s.pool.Readmit(m) }) })
+		helpers.Go(func() {
+			s.probe(life, func(_ context.Context, m *Member) {
+				s.pool.Readmit(m)
+				s.log.Info(fmt.Sprintf("proxy %s: backend %s gets clients again", s.name, s.nameOf(m)))
+			})
+		})
 		s.runUDP(ctx)
 		return
 	}
@@ -351,18 +356,26 @@ func (s *service) resolve(ctx context.Context, host string, found func([]netip.A
 	}
 }
 
-// probe tries ejected backends again, so that no client has to.
+// probe tries ejected backends again, so that no client has to. One that does
+// not answer keeps no other from being tried.
 func (s *service) probe(ctx context.Context, try func(context.Context, *Member)) {
 	var probing sync.WaitGroup
 	defer probing.Wait()
+	asked, answered := map[*Member]bool{}, make(chan *Member)
 	for {
 		due, next := s.pool.Probes(time.Now())
-		if len(due) > 0 {
-			for _, m := range due {
-				probing.Go(func() { try(ctx, m) })
+		for _, m := range due {
+			if asked[m] {
+				continue
 			}
-			probing.Wait() // each ends with connect-timeout at the latest
-			continue
+			asked[m] = true
+			probing.Go(func() {
+				try(ctx, m) // ends with connect-timeout at the latest
+				select {
+				case answered <- m:
+				case <-ctx.Done():
+				}
+			})
 		}
 		var timer <-chan time.Time
 		if !next.IsZero() {
@@ -372,6 +385,8 @@ func (s *service) probe(ctx context.Context, try func(context.Context, *Member))
 		case <-ctx.Done():
 			return
 		case <-timer:
+		case m := <-answered:
+			delete(asked, m)
 		case <-s.ejected:
 		}
 	}

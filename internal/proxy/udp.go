@@ -1,13 +1,14 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -19,7 +20,8 @@ const udpIdle = time.Minute
 // socket connected to its backend, so that answers find their way back.
 type sessions struct {
 	*service
-	conn *net.UDPConn
+	conn    *net.UDPConn
+	crowded throttle
 
 	mu       sync.Mutex // guards byClient
 	byClient map[netip.AddrPort]*session
@@ -66,7 +68,7 @@ func (s *service) bindUDP(ctx context.Context) *net.UDPConn {
 
 // read takes the clients' datagrams until the socket is closed.
 func (s *sessions) read(answering *sync.WaitGroup) {
-	buf, control := make([]byte, 64<<10), make([]byte, 128)
+	buf, control := make([]byte, maxDatagram), make([]byte, 128)
 	for {
 		n, oob, _, client, err := s.conn.ReadMsgUDPAddrPort(buf, control)
 		if errors.Is(err, net.ErrClosed) {
@@ -75,14 +77,52 @@ func (s *sessions) read(answering *sync.WaitGroup) {
 		if err != nil {
 			continue // of one datagram: an answer of ours that nobody took
 		}
-		ses := s.of(client, control[:oob], answering)
-		if ses == nil {
-			continue
+		for range maxTries {
+			ses := s.of(client, control[:oob], answering)
+			if ses == nil || s.pass(ses, buf[:n]) {
+				break
+			}
 		}
-		if m, err := ses.conn.Write(buf[:n]); err == nil {
-			ses.member.Sent.Add(int64(m))
-		}
+	}
+}
+
+// maxTries bounds to how many backends one datagram is given that do not take it.
+const maxTries = 5
+
+// pass gives a client's datagram to its backend. It says false when it did not
+// leave because the session has ended: the datagram may go to another backend.
+func (s *sessions) pass(ses *session, datagram []byte) bool {
+	n, err := ses.conn.Write(datagram)
+	switch {
+	case err == nil:
+		ses.member.Sent.Add(int64(n))
 		ses.conn.SetReadDeadline(time.Now().Add(s.idle())) //nolint:errcheck // then it ends sooner
+		return true
+	case errors.Is(err, net.ErrClosed):
+		s.forget(ses) // cut, or idle, just now
+		return false
+	case unreachable(err):
+		// What came back for a datagram before, told to whoever uses the socket
+		// next; this one did not leave.
+		s.failed(ses.member, err)
+		s.forget(ses)
+		return false
+	}
+	return true // of this datagram alone, such as one that is too long for the way
+}
+
+// unreachable says that a backend is not there.
+func unreachable(err error) bool {
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH)
+}
+
+// forget ends a session; the client's next datagram begins another one.
+func (s *sessions) forget(ses *session) {
+	ses.conn.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byClient[ses.client] == ses {
+		delete(s.byClient, ses.client)
 	}
 }
 
@@ -103,7 +143,10 @@ func (s *sessions) of(client netip.AddrPort, control []byte, answering *sync.Wai
 		return ses
 	}
 	if s.open.Load() >= int64(s.cfg.Load().MaxConns) {
-		s.noDescriptors(fmt.Errorf("max-conns: %d sessions are open", s.cfg.Load().MaxConns))
+		if more, ok := s.crowded.ok(); ok {
+			s.log.Error(fmt.Sprintf("proxy %s: max-conns sessions are open; datagrams of other clients are dropped", s.name),
+				"max-conns", s.cfg.Load().MaxConns, "others since the last line", more)
+		}
 		return nil
 	}
 	var tried []*Member
@@ -116,6 +159,10 @@ func (s *sessions) of(client netip.AddrPort, control []byte, answering *sync.Wai
 		conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(m.Addr))
 		if err != nil {
 			m.Active.Add(-1)
+			if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM) {
+				s.noDescriptors(err) // no fault of the backend's
+				return nil
+			}
 			tried = append(tried, m)
 			s.failed(m, err)
 			continue
@@ -133,33 +180,51 @@ func (s *sessions) of(client netip.AddrPort, control []byte, answering *sync.Wai
 // answer passes the backend's datagrams to the client until the session ends.
 func (s *sessions) answer(ses *session) {
 	ses.conn.SetReadDeadline(time.Now().Add(s.idle())) //nolint:errcheck // then it ends sooner
-	buf := make([]byte, 64<<10)
-	first := true
-	for {
-		n, err := ses.conn.Read(buf)
-		if err != nil {
-			if !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, net.ErrClosed) {
-				s.failed(ses.member, err) // refused: nobody listens there
-			}
-			break
-		}
-		if first {
-			s.pool.Succeeded(ses.member) // it is there
-			first = false
-		}
-		ses.member.Received.Add(int64(n))
-		s.conn.WriteMsgUDPAddrPort(buf[:n], ses.source, ses.client) //nolint:errcheck // UDP promises nothing
-		ses.conn.SetReadDeadline(time.Now().Add(s.idle()))          //nolint:errcheck // then it ends sooner
+	if err := s.answers(ses); unreachable(err) {
+		s.failed(ses.member, err) // nobody listens there
 	}
-	s.mu.Lock()
-	if s.byClient[ses.client] == ses {
-		delete(s.byClient, ses.client)
-	}
-	s.mu.Unlock()
-	ses.conn.Close()
+	s.forget(ses)
 	ses.member.Active.Add(-1)
 	s.ended()
 }
+
+// answers passes them on until there are no more. A session that waits holds no
+// buffer: there may be as many as max-conns.
+func (s *sessions) answers(ses *session) error {
+	raw, err := ses.conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	for first := true; ; first = false {
+		var failure error
+		err := raw.Read(func(fd uintptr) bool {
+			buf := datagrams.Get().(*[maxDatagram]byte)
+			defer datagrams.Put(buf)
+			n, err := syscall.Read(int(fd), buf[:])
+			if errors.Is(err, syscall.EAGAIN) {
+				return false
+			}
+			if failure = err; err != nil {
+				return true
+			}
+			ses.member.Received.Add(int64(n))
+			s.conn.WriteMsgUDPAddrPort(buf[:n], ses.source, ses.client) //nolint:errcheck // UDP promises nothing
+			return true
+		})
+		if err = cmp.Or(err, failure); err != nil {
+			return err
+		}
+		if first && s.pool.Succeeded(ses.member) {
+			s.log.Info(fmt.Sprintf("proxy %s: backend %s is good again", s.name, s.nameOf(ses.member)))
+		}
+		ses.conn.SetReadDeadline(time.Now().Add(s.idle())) //nolint:errcheck // then it ends sooner
+	}
+}
+
+// maxDatagram is more than the longest one there is.
+const maxDatagram = 64 << 10
+
+var datagrams = sync.Pool{New: func() any { return new([maxDatagram]byte) }}
 
 // cut ends the sessions with members that match.
 func (s *sessions) cut(match func(*Member) bool) (n int) {

@@ -21,6 +21,12 @@ func udpBackend(t *testing.T, name string) *net.UDPConn {
 	if err != nil {
 		t.Fatal(err)
 	}
+	answerAs(t, conn, name)
+	return conn
+}
+
+// answerAs is what a backend does.
+func answerAs(t *testing.T, conn *net.UDPConn, name string) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -36,7 +42,6 @@ func udpBackend(t *testing.T, name string) *net.UDPConn {
 		}
 	}()
 	t.Cleanup(func() { conn.Close(); <-done })
-	return conn
 }
 
 // asker is a UDP client.
