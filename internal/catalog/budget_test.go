@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"fmt"
+	"net/netip"
 	"runtime"
 	"testing"
 )
@@ -115,4 +116,33 @@ func TestOneChangeCostsWhatItTouches(t *testing.T) {
 			t.Errorf("%s: %d octets, at most %d are allowed", what, cost, budget)
 		}
 	}
+}
+
+// TestRecordsAreSmall: what a table of many names holds of each, with its address and
+// in all indexes.
+func TestRecordsAreSmall(t *testing.T) {
+	const n, budget = 50_000, 600 // octets; it is some 480
+	c := New(Options{Self: addr1})
+	used := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := used()
+	c.Update(func(e *Edit) {
+		for i := range n {
+			r := rec(fmt.Sprintf("thing-%05d", i), netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))
+			r.Static = true
+			if err := e.Put(r); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	per := (used() - before) / n
+	t.Logf("%d octets a record", per)
+	if per > budget {
+		t.Errorf("%d octets a record, at most %d are allowed", per, budget)
+	}
+	runtime.KeepAlive(c)
 }

@@ -103,10 +103,14 @@ func (c *Catalog) publishOwn(v *View, own *Set) *View {
 
 // Edit is the set of this node while Update changes it.
 type Edit struct {
-	view *View
-	next Set
-	// touched are the keys that Put and Delete were called with.
-	touched map[Key]struct{}
+	view  *View
+	next  Set
+	batch *batch
+	// touched are the keys that Put was called with to some effect; byName has the
+	// first indexed of them.
+	touched []Key
+	byName  map[string][]Key
+	indexed int
 }
 
 // Get gives the record of a key.
@@ -115,24 +119,36 @@ func (e *Edit) Get(k Key) (Record, bool) { return e.next.Get(k) }
 // Records gives all records as they are when it is called, sorted by name, then
 // address.
 func (e *Edit) Records() iter.Seq[Record] {
-	s := e.next
-	return s.Records()
+	items := e.next.sorted() // now: what comes is changed in place
+	return func(yield func(Record) bool) {
+		for _, it := range items {
+			if !yield(it.Record) {
+				return
+			}
+		}
+	}
 }
 
 // ByName gives the records of a name, sorted by address.
 func (e *Edit) ByName(name string) []Record {
-	var records []Record
-	for _, own := range e.view.Name(name).Of(e.next.owner) {
-		if _, touched := e.touched[own.Key()]; !touched {
-			records = append(records, own.Record)
-		}
+	if e.byName == nil {
+		e.byName = map[string][]Key{}
 	}
-	for k := range e.touched {
-		if r, ok := e.Get(k); ok && k.Name == name {
+	for _, k := range e.touched[e.indexed:] {
+		e.byName[k.Name] = append(e.byName[k.Name], k)
+	}
+	e.indexed = len(e.touched)
+	keys := slices.Clone(e.byName[name])
+	for _, own := range e.view.Name(name).Of(e.next.owner) {
+		keys = append(keys, own.Key())
+	}
+	slices.SortFunc(keys, compareKeys)
+	var records []Record
+	for _, k := range slices.Compact(keys) {
+		if r, ok := e.Get(k); ok {
 			records = append(records, r)
 		}
 	}
-	slices.SortFunc(records, func(a, b Record) int { return a.Addr.Compare(b.Addr) })
 	return records
 }
 
@@ -150,16 +166,13 @@ func (e *Edit) Put(r Record) error {
 	if old := e.next.records.get(r.Key()); old != nil && old.Record == r {
 		return nil
 	}
-	e.touched[r.Key()] = struct{}{}
-	e.next.put(newItem(r))
+	e.touched = append(e.touched, r.Key())
+	e.next.put(e.batch, newItem(e.next.owner, r))
 	return nil
 }
 
 // Delete takes a record out, if it is there.
-func (e *Edit) Delete(k Key) {
-	e.touched[k] = struct{}{}
-	e.next.drop(k)
-}
+func (e *Edit) Delete(k Key) { e.next.drop(e.batch, k) }
 
 // Update lets fn change the set of this node. All that fn changed becomes
 // visible at once, in one view and under a version raised by one; when nothing
@@ -170,15 +183,9 @@ func (c *Catalog) Update(fn func(own *Edit)) *View {
 	defer c.mu.Unlock()
 	v := c.view.Load()
 	own := v.Own()
-	e := &Edit{view: v, next: *own, touched: map[Key]struct{}{}}
+	e := &Edit{view: v, next: *own, batch: new(batch)}
 	fn(e)
-	var keys []Key
-	for k := range e.touched {
-		was, is := own.records.get(k), e.next.records.get(k)
-		if was != is && (was == nil || is == nil || was.Record != is.Record) {
-			keys = append(keys, k)
-		}
-	}
+	keys := e.next.changed(own)
 	if len(keys) == 0 {
 		return v
 	}

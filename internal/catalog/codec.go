@@ -90,9 +90,9 @@ func (e *LimitError) Error() string {
 func (e *LimitError) Unwrap() error { return ErrTooManyRecords }
 
 // newItem hashes a record over its encoding.
-func newItem(r Record) *item {
+func newItem(o Owner, r Record) *item {
 	var buf [256]byte
-	return &item{Record: r, sum: sum(appendRecord(buf[:0], &r))}
+	return &item{Entry: Entry{r, o}, sum: sum(appendRecord(buf[:0], &r))}
 }
 
 // sum is 64 bits of SHA-256: sums of sums are compared between nodes, and a
@@ -309,7 +309,7 @@ func (m *message) decode(f field, maxRecords int) error {
 		if n := len(m.items); n > 0 && compareKeys(m.items[n-1].Key(), r.Key()) >= 0 {
 			return fmt.Errorf("record %s %v is there twice or out of order", r.Name, r.Addr)
 		}
-		m.items = append(m.items, &item{Record: r, sum: sum(b)})
+		m.items = append(m.items, &item{Entry: Entry{r, m.owner}, sum: sum(b)})
 	default:
 		if len(m.unknown)+len(f.raw) > maxHeaderUnknown {
 			return fmt.Errorf("more than %d octets of unknown fields", maxHeaderUnknown)
@@ -354,8 +354,9 @@ func DecodeSet(b []byte, maxRecords int) (*Set, error) {
 	s := NewSet(m.owner)
 	s.version = m.version
 	s.head(m.protocol, string(m.unknown))
+	batch := new(batch)
 	for _, it := range m.items {
-		s.put(it)
+		s.put(batch, it)
 	}
 	return s, nil
 }

@@ -329,7 +329,7 @@ func FuzzDecodeSet(f *testing.F) {
 			if err := r.Check(); err != nil {
 				t.Fatal(err)
 			}
-			fresh.put(newItem(r))
+			fresh.put(nil, newItem(fresh.owner, r))
 		}
 		if fresh.Hash() != s.Hash() {
 			t.Fatal("the hash is not that of the records")

@@ -33,11 +33,11 @@ func grown(s *Set, puts []Record, deletes []Key) *Set {
 	next := *s
 	touched := map[Key]struct{}{}
 	for _, k := range deletes {
-		next.drop(k)
+		next.drop(nil, k)
 		touched[k] = struct{}{}
 	}
 	for _, r := range puts {
-		next.put(newItem(r))
+		next.put(nil, newItem(next.owner, r))
 		touched[r.Key()] = struct{}{}
 	}
 	next.version++

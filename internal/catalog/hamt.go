@@ -45,6 +45,24 @@ type node[K comparable, T any] struct {
 	held, below uint32 // the slots with an entry, with a node
 	entries     []entry[K, T]
 	nodes       []*node[K, T]
+	maker       *batch // may change the node in place
+}
+
+// batch is a change of many keys whose outcome nobody sees before its end: the nodes
+// that it has made it changes in place. Nil is none. At its end it is forgotten, and
+// with it the right to change them.
+type batch struct{ _ byte }
+
+// by gives the node itself where the batch has made it, else a copy that it has.
+func (n *node[K, T]) by(b *batch) *node[K, T] {
+	if b != nil && n.maker == b {
+		return n
+	}
+	c := *n
+	if c.maker = b; b != nil {
+		c.nodes = append([]*node[K, T](nil), n.nodes...) // see replaceBelow
+	}
+	return &c
 }
 
 func slot(h uint64, shift uint) uint32 { return 1 << (h >> shift & (1<<slotBits - 1)) }
@@ -89,15 +107,18 @@ func (t table[K, T]) get(k K) *T {
 }
 
 // set gives a table in which k leads to v.
-func (t table[K, T]) set(k K, v *T) table[K, T] {
+func (t table[K, T]) set(k K, v *T) table[K, T] { return t.setBy(nil, k, v) }
+
+// setBy is set within a batch: it may change t, too.
+func (t table[K, T]) setBy(b *batch, k K, v *T) table[K, T] {
 	h := t.hashOf(k)
 	e := entry[K, T]{k, v}
 	if t.root == nil {
-		t.root = &node[K, T]{held: slot(h, 0), entries: []entry[K, T]{e}}
+		t.root = &node[K, T]{held: slot(h, 0), entries: []entry[K, T]{e}, maker: b}
 		t.size = 1
 		return t
 	}
-	root, grown := t.put(t.root, 0, h, e)
+	root, grown := t.put(b, t.root, 0, h, e)
 	t.root = root
 	if grown {
 		t.size++
@@ -106,12 +127,15 @@ func (t table[K, T]) set(k K, v *T) table[K, T] {
 }
 
 // delete gives a table without k.
-func (t table[K, T]) delete(k K) table[K, T] {
+func (t table[K, T]) delete(k K) table[K, T] { return t.deleteBy(nil, k) }
+
+// deleteBy is delete within a batch: it may change t, too.
+func (t table[K, T]) deleteBy(b *batch, k K) table[K, T] {
 	if t.root == nil {
 		return t
 	}
-	root := t.root.remove(0, t.hashOf(k), k)
-	if root == t.root {
+	root, gone := t.root.remove(b, 0, t.hashOf(k), k)
+	if !gone {
 		return t
 	}
 	t.size--
@@ -139,17 +163,20 @@ func (t table[K, T]) diff(old table[K, T], yield func(k K, was, is *T) bool) {
 	diffNodes(old.root, t.root, 0, yield)
 }
 
-func (t table[K, T]) put(n *node[K, T], shift uint, h uint64, e entry[K, T]) (_ *node[K, T], grown bool) {
+func (t table[K, T]) put(b *batch, n *node[K, T], shift uint, h uint64, e entry[K, T]) (_ *node[K, T], grown bool) {
 	if shift >= hashBits {
-		if i := n.find(e.key); i >= 0 {
-			if n.entries[i].val == e.val {
-				return n, false
-			}
-			return &node[K, T]{entries: replaced(n.entries, i, e)}, false
+		i := n.find(e.key)
+		if i >= 0 && n.entries[i].val == e.val {
+			return n, false
 		}
-		return &node[K, T]{entries: inserted(n.entries, len(n.entries), e)}, true
+		c := n.by(b)
+		if i >= 0 {
+			c.entries = replaced(n.entries, i, e)
+			return c, false
+		}
+		c.entries = inserted(n.entries, len(n.entries), e)
+		return c, true
 	}
-	c := *n
 	bit := slot(h, shift)
 	switch {
 	case n.held&bit != 0:
@@ -159,82 +186,100 @@ func (t table[K, T]) put(n *node[K, T], shift uint, h uint64, e entry[K, T]) (_ 
 			if there.val == e.val {
 				return n, false
 			}
+			c := n.by(b)
 			c.entries = replaced(n.entries, i, e)
-			return &c, false
+			return c, false
 		}
 		// Two keys want the slot: both go one level down.
+		c := n.by(b)
+		c.nodes = inserted(n.nodes, rank(n.below, bit), pair(b, there, t.hashOf(there.key), e, h, shift+slotBits))
+		c.entries = removed(n.entries, i)
 		c.held &^= bit
 		c.below |= bit
-		c.entries = removed(n.entries, i)
-		c.nodes = inserted(n.nodes, rank(n.below, bit), pair(there, t.hashOf(there.key), e, h, shift+slotBits))
-		return &c, true
+		return c, true
 	case n.below&bit != 0:
 		i := rank(n.below, bit)
-		sub, grown := t.put(n.nodes[i], shift+slotBits, h, e)
+		sub, grown := t.put(b, n.nodes[i], shift+slotBits, h, e)
 		if sub == n.nodes[i] {
-			return n, false
+			return n, grown
 		}
-		c.nodes = replaced(n.nodes, i, sub)
-		return &c, grown
+		return n.replaceBelow(b, i, sub), grown
 	default:
-		c.held |= bit
+		c := n.by(b)
 		c.entries = inserted(n.entries, rank(n.held, bit), e)
-		return &c, true
+		c.held |= bit
+		return c, true
 	}
 }
 
+// replaceBelow puts another node into the place of the i-th below.
+func (n *node[K, T]) replaceBelow(b *batch, i int, sub *node[K, T]) *node[K, T] {
+	c := n.by(b)
+	if b != nil {
+		c.nodes[i] = sub // by has made the slice the node's own
+	} else {
+		c.nodes = replaced(n.nodes, i, sub)
+	}
+	return c
+}
+
 // pair is the node for two entries with different keys.
-func pair[K comparable, T any](a entry[K, T], ha uint64, b entry[K, T], hb uint64, shift uint) *node[K, T] {
+func pair[K comparable, T any](by *batch, a entry[K, T], ha uint64, b entry[K, T], hb uint64, shift uint) *node[K, T] {
 	if shift >= hashBits {
-		return &node[K, T]{entries: []entry[K, T]{a, b}}
+		return &node[K, T]{entries: []entry[K, T]{a, b}, maker: by}
 	}
 	sa, sb := slot(ha, shift), slot(hb, shift)
 	if sa == sb {
-		return &node[K, T]{below: sa, nodes: []*node[K, T]{pair(a, ha, b, hb, shift+slotBits)}}
+		return &node[K, T]{below: sa, nodes: []*node[K, T]{pair(by, a, ha, b, hb, shift+slotBits)}, maker: by}
 	}
 	if sa > sb {
 		a, b = b, a
 	}
-	return &node[K, T]{held: sa | sb, entries: []entry[K, T]{a, b}}
+	return &node[K, T]{held: sa | sb, entries: []entry[K, T]{a, b}, maker: by}
 }
 
-// remove gives n itself when k is not in it.
-func (n *node[K, T]) remove(shift uint, h uint64, k K) *node[K, T] {
+// remove says whether k was there.
+func (n *node[K, T]) remove(b *batch, shift uint, h uint64, k K) (_ *node[K, T], gone bool) {
 	if shift >= hashBits {
 		i := n.find(k)
 		if i < 0 {
-			return n
+			return n, false
 		}
-		return &node[K, T]{entries: removed(n.entries, i)}
+		c := n.by(b)
+		c.entries = removed(n.entries, i)
+		return c, true
 	}
-	c := *n
 	bit := slot(h, shift)
 	switch {
 	case n.held&bit != 0:
 		i := rank(n.held, bit)
 		if n.entries[i].key != k {
-			return n
+			return n, false
 		}
-		c.held &^= bit
+		c := n.by(b)
 		c.entries = removed(n.entries, i)
-		return &c
+		c.held &^= bit
+		return c, true
 	case n.below&bit != 0:
 		i := rank(n.below, bit)
-		sub := n.nodes[i].remove(shift+slotBits, h, k)
-		if sub == n.nodes[i] {
-			return n
+		sub, gone := n.nodes[i].remove(b, shift+slotBits, h, k)
+		if !gone {
+			return n, false
 		}
 		if len(sub.entries) == 1 && len(sub.nodes) == 0 {
-			c.below &^= bit
-			c.held |= bit
+			c := n.by(b)
 			c.nodes = removed(n.nodes, i)
 			c.entries = inserted(n.entries, rank(n.held, bit), sub.entries[0])
-			return &c
+			c.below &^= bit
+			c.held |= bit
+			return c, true
 		}
-		c.nodes = replaced(n.nodes, i, sub)
-		return &c
+		if sub == n.nodes[i] {
+			return n, true
+		}
+		return n.replaceBelow(b, i, sub), true
 	}
-	return n
+	return n, false
 }
 
 // find gives the place of k in a node, or -1.

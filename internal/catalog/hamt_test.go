@@ -54,6 +54,20 @@ func TestTableModel(t *testing.T) {
 					k := rapid.IntRange(0, keys-1).Draw(t, "key")
 					next := version{model: maps.Clone(old.model)}
 					switch {
+					case rapid.Bool().Draw(t, "batch"):
+						// Its steps may change each other's outcome, and no earlier one.
+						next.table = old.table
+						b := new(batch)
+						for _, k := range rapid.SliceOfN(rapid.IntRange(-keys, keys-1), 0, 2*keys).Draw(t, "keys") {
+							if k < 0 {
+								next.table = next.table.deleteBy(b, -k-1)
+								delete(next.model, -k-1)
+								continue
+							}
+							v := new(int)
+							next.table = next.table.setBy(b, k, v)
+							next.model[k] = v
+						}
 					case rapid.Bool().Draw(t, "delete"):
 						next.table = old.table.delete(k)
 						delete(next.model, k)

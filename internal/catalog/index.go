@@ -5,14 +5,22 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unsafe"
 )
 
-// place is the visible entries of one address. One host may have many
-// thousands of names, so a change must not copy them all: the entries are a
-// persistent table, and the sorted list that readers want is made when the
-// first of them asks.
+// place is the visible entries of one address. Most have one. Immutable, as all in a
+// view.
 type place struct {
+	one  *item  // the only one; nil: there are more
+	more *crowd // nil when there is one
+}
+
+// crowd is the entries of an address with several. One host may have many thousands
+// of names, so a change must not copy them all: the entries are a persistent table, and
+// the sorted list that readers want is made when the first of them asks.
+type crowd struct {
 	entries table[placeKey, item]
+	maker   *batch // may change it in place, for nobody has seen it
 
 	once sync.Once // guards list
 	list []Entry
@@ -24,24 +32,72 @@ type placeKey struct {
 }
 
 func (p *place) sorted() []Entry {
-	p.once.Do(func() {
-		p.list = make([]Entry, 0, p.entries.len())
-		for k, it := range p.entries.all() {
-			p.list = append(p.list, Entry{Record: it.Record, Owner: k.owner})
+	if p.one != nil {
+		return p.one.alone()
+	}
+	c := p.more
+	c.once.Do(func() {
+		c.list = make([]Entry, 0, c.entries.len())
+		for _, it := range c.entries.all() {
+			c.list = append(c.list, it.Entry)
 		}
-		slices.SortFunc(p.list, compareEntries)
+		slices.SortFunc(c.list, compareEntries)
 	})
-	return p.list
+	return c.list
 }
 
 // each gives the entries of a place, in no order.
 func (p *place) each(yield func(Entry) bool) {
-	for k, it := range p.entries.all() {
-		if !yield(Entry{Record: it.Record, Owner: k.owner}) {
+	if p.one != nil {
+		yield(p.one.Entry)
+		return
+	}
+	for _, it := range p.more.entries.all() {
+		if !yield(it.Entry) {
 			return
 		}
 	}
 }
+
+// altered gives the place with an entry, or with is nil without it; nil when there is
+// none any more. A nil place has none.
+func (p *place) altered(b *batch, k placeKey, is *item) *place {
+	switch {
+	case p == nil || p.one != nil && p.one.placeKey() == k:
+		if is == nil {
+			return nil
+		}
+		return &place{one: is}
+	case p.one != nil && is == nil:
+		return p
+	case p.one != nil:
+		c := &crowd{maker: b}
+		c.entries = c.entries.setBy(b, p.one.placeKey(), p.one).setBy(b, k, is)
+		return &place{more: c}
+	}
+	c := p.more
+	if c.maker != b {
+		c = &crowd{entries: c.entries, maker: b}
+		p = &place{more: c}
+	}
+	if is != nil {
+		c.entries = c.entries.setBy(b, k, is)
+		return p
+	}
+	c.entries = c.entries.deleteBy(b, k)
+	if c.entries.len() > 1 {
+		return p
+	}
+	for _, it := range c.entries.all() {
+		return &place{one: it}
+	}
+	return nil
+}
+
+func (it *item) placeKey() placeKey { return placeKey{it.Name, it.Owner} }
+
+// alone gives the entry as a slice of it alone.
+func (it *item) alone() []Entry { return unsafe.Slice(&it.Entry, 1) }
 
 // indexed gives a copy of the record, nil when there is none or none that this
 // node can answer.
@@ -55,7 +111,7 @@ func (it *item) indexed() *Record {
 
 // alteration is a change of one key of one owner on its way into the indexes.
 type alteration struct {
-	addr    netip.Addr
+	key     Key
 	was, is *item
 }
 
@@ -69,54 +125,20 @@ func (v *View) replace(o Owner, is *Member) {
 		v.replace(o, nil)
 		was = nil
 	}
-	names := map[string][]alteration{}
+	var all []alteration
 	is.records().diff(was.records(), func(k Key, was, is *item) bool {
-		names[k.Name] = append(names[k.Name], alteration{k.Addr, was, is})
+		all = append(all, alteration{k, was, is})
 		return true
 	})
-	places := map[netip.Addr]table[placeKey, item]{}
-	for name, list := range names {
-		slices.SortFunc(list, func(a, b alteration) int { return a.addr.Compare(b.addr) })
-		old := v.names.get(name)
-		n := old.altered(name, o, list, was.visible(), is.visible())
-		if n != nil {
-			v.names = v.names.set(name, n)
-		} else {
-			v.names = v.names.delete(name)
+	slices.SortFunc(all, func(a, b alteration) int { return compareKeys(a.key, b.key) })
+	b := new(batch)
+	for len(all) > 0 {
+		n := 1
+		for n < len(all) && all[n].key.Name == all[0].key.Name {
+			n++
 		}
-		if (old == nil) != (n == nil) {
-			v.count(name, n != nil)
-		}
-		if old.Serves() != n.Serves() {
-			for _, protocol := range protocols {
-				v.count(ServiceName(name, protocol), n.Serves())
-			}
-		}
-		if !was.visible() && !is.visible() {
-			continue
-		}
-		for _, a := range list {
-			entries, met := places[a.addr]
-			if !met {
-				if p := v.places.get(a.addr); p != nil {
-					entries = p.entries
-				}
-			}
-			k := placeKey{name, o}
-			if is.visible() && a.is != nil && a.is.Priority.known() {
-				entries = entries.set(k, a.is)
-			} else if was.visible() {
-				entries = entries.delete(k)
-			}
-			places[a.addr] = entries
-		}
-	}
-	for a, entries := range places {
-		if entries.len() == 0 {
-			v.places = v.places.delete(a)
-		} else {
-			v.places = v.places.set(a, &place{entries: entries})
-		}
+		v.rename(b, o, all[:n], was.visible(), is.visible())
+		all = all[n:]
 	}
 	if is != nil {
 		v.members = v.members.set(o, is)
@@ -125,8 +147,51 @@ func (v *View) replace(o Owner, is *Member) {
 	}
 }
 
+// rename brings the indexes up to date with the alterations of one name, sorted by
+// address.
+func (v *View) rename(b *batch, o Owner, list []alteration, wasVisible, isVisible bool) {
+	name := list[0].key.Name
+	old := v.names.get(name)
+	n := old.altered(name, o, list, wasVisible, isVisible)
+	if n != nil {
+		v.names = v.names.setBy(b, n.Name, n)
+	} else {
+		v.names = v.names.deleteBy(b, name)
+	}
+	if (old == nil) != (n == nil) {
+		v.count(b, name, n != nil)
+	}
+	if old.Serves() != n.Serves() {
+		for _, protocol := range protocols {
+			v.count(b, ServiceName(name, protocol), n.Serves())
+		}
+	}
+	if !wasVisible && !isVisible {
+		return
+	}
+	k := placeKey{name, o}
+	for _, a := range list {
+		p := v.places.get(a.key.Addr)
+		var next *place
+		if isVisible && a.is != nil && a.is.Priority.known() {
+			next = p.altered(b, k, a.is)
+		} else if wasVisible && p != nil {
+			next = p.altered(b, k, nil)
+		} else {
+			continue
+		}
+		switch {
+		case next == p:
+		case next == nil:
+			v.places = v.places.deleteBy(b, a.key.Addr)
+		default:
+			v.places = v.places.setBy(b, a.key.Addr, next)
+		}
+	}
+}
+
 // count brings the parents up to date after a name came or went.
-func (v *View) count(name string, came bool) {
+func (v *View) count(b *batch, name string, came bool) {
 	for {
 		_, parent, more := strings.Cut(name, ".")
 		if !more {
@@ -142,9 +207,9 @@ func (v *View) count(name string, came bool) {
 			n--
 		}
 		if n > 0 {
-			v.parents = v.parents.set(parent, &n)
+			v.parents = v.parents.setBy(b, parent, &n)
 		} else {
-			v.parents = v.parents.delete(parent)
+			v.parents = v.parents.deleteBy(b, parent)
 		}
 		name = parent
 	}
@@ -181,18 +246,25 @@ func merged(entries []Entry, o Owner, list []alteration, were, are bool) []Entry
 	if !were && !are {
 		return entries
 	}
+	if len(list) == 1 && (len(entries) == 0 || len(entries) == 1 && entries[0].Owner == o && entries[0].Addr == list[0].key.Addr) {
+		// Most names have one record. The set's own serves as the entry, too.
+		if a := list[0]; are && a.is != nil && a.is.Priority.known() {
+			return a.is.alone()
+		}
+		return nil
+	}
 	next := make([]Entry, 0, len(entries)+len(list))
 	i := 0
 	for _, a := range list {
-		for i < len(entries) && before(entries[i], o, a.addr) {
+		for i < len(entries) && before(entries[i], o, a.key.Addr) {
 			next = append(next, entries[i])
 			i++
 		}
-		if i < len(entries) && entries[i].Owner == o && entries[i].Addr == a.addr {
+		if i < len(entries) && entries[i].Owner == o && entries[i].Addr == a.key.Addr {
 			i++ // were
 		}
 		if are && a.is != nil && a.is.Priority.known() {
-			next = append(next, Entry{Record: a.is.Record, Owner: o})
+			next = append(next, a.is.Entry)
 		}
 	}
 	next = append(next, entries[i:]...)

@@ -91,13 +91,13 @@ func TestBadNames(t *testing.T) {
 		bad := rec(name, addr1)
 		good := rec("web", addr1)
 		head := appendUint(appendUint(appendAddr(nil, 1, addr1), 2, 2), 3, 1)
-		if _, err := DecodeSet(appendRecords(head, []*item{newItem(bad)}), 0); err == nil {
+		if _, err := DecodeSet(appendRecords(head, []*item{newItem(addr1, bad)}), 0); err == nil {
 			t.Errorf("%q came in by a set", name)
 		}
-		if _, err := DecodeDelta(appendUint(appendUint(appendRecords(head, []*item{newItem(bad)}), 5, 1), 6, 1), 0); err == nil {
+		if _, err := DecodeDelta(appendUint(appendUint(appendRecords(head, []*item{newItem(addr1, bad)}), 5, 1), 6, 1), 0); err == nil {
 			t.Errorf("%q came in by a delta", name)
 		}
-		deleted := appendUint(appendUint(appendRecords(head, []*item{newItem(good)}), 5, 1), 6, 1)
+		deleted := appendUint(appendUint(appendRecords(head, []*item{newItem(addr1, good)}), 5, 1), 6, 1)
 		key := appendKey(nil, bad.Key())
 		deleted = protowire.AppendBytes(protowire.AppendTag(deleted, 8, protowire.BytesType), key)
 		if _, err := DecodeDelta(deleted, 0); err == nil {
@@ -111,7 +111,7 @@ func TestBadNames(t *testing.T) {
 	}
 	// The frame is right: with a good name all of it is taken.
 	head := appendUint(appendUint(appendAddr(nil, 1, addr1), 2, 2), 3, 1)
-	good := appendRecords(head, []*item{newItem(rec("web", addr1))})
+	good := appendRecords(head, []*item{newItem(addr1, rec("web", addr1))})
 	if _, err := DecodeSet(good, 0); err != nil {
 		t.Error(err)
 	}

@@ -165,3 +165,27 @@ func TestGreatestVersion(t *testing.T) {
 		t.Errorf("a state file of all ones: version %d", c.View().Own().Version())
 	}
 }
+
+// TestEditRecords: who lists the records gets them as they were when he asked, whatever
+// he changes meanwhile.
+func TestEditRecords(t *testing.T) {
+	c := filled(t, 40, 0)
+	c.Update(func(e *Edit) {
+		before, seq := slices.Collect(e.Records()), e.Records()
+		for i := range 40 {
+			e.Delete(Key{fmt.Sprintf("own-%d", i), addr1})
+			if err := e.Put(rec(fmt.Sprintf("new-%d", i), addr1)); err != nil {
+				t.Error(err)
+			}
+		}
+		if after := slices.Collect(seq); !slices.Equal(before, after) {
+			t.Errorf("%d records, %d when they were asked for, or others", len(after), len(before))
+		}
+		if got := e.ByName("new-7"); len(got) != 1 {
+			t.Errorf("%v", got)
+		}
+		if got := e.ByName("own-7"); len(got) != 0 {
+			t.Errorf("%v", got)
+		}
+	})
+}

@@ -33,9 +33,10 @@ type Set struct {
 }
 
 // item is a record as a set holds it: with its hash, so that taking it out
-// again costs no hashing.
+// again costs no hashing, and with its owner, so that it is an Entry of the
+// indexes, too.
 type item struct {
-	Record
+	Entry
 	sum uint64
 }
 
@@ -119,19 +120,19 @@ func (s *Set) newer(version, hash uint64) bool {
 
 // put and drop change a set that nobody else has seen yet.
 
-func (s *Set) put(it *item) {
+func (s *Set) put(b *batch, it *item) {
 	k := it.Key()
 	if old := s.records.get(k); old != nil {
 		s.hash -= old.sum
 	}
 	s.hash += it.sum
-	s.records = s.records.set(k, it)
+	s.records = s.records.setBy(b, k, it)
 }
 
-func (s *Set) drop(k Key) {
+func (s *Set) drop(b *batch, k Key) {
 	if old := s.records.get(k); old != nil {
 		s.hash -= old.sum
-		s.records = s.records.delete(k)
+		s.records = s.records.deleteBy(b, k)
 	}
 }
 
@@ -148,11 +149,12 @@ func (s *Set) onto(held *Set) *Set {
 	next := *s
 	next.records = held.records
 	keys := s.changed(held)
+	b := new(batch)
 	for _, k := range keys {
 		if it := s.records.get(k); it != nil {
-			next.records = next.records.set(k, it)
+			next.records = next.records.setBy(b, k, it)
 		} else {
-			next.records = next.records.delete(k)
+			next.records = next.records.deleteBy(b, k)
 		}
 	}
 	next.history = held.history.added(held.version, s.version, keys)
@@ -184,6 +186,7 @@ func (s *Set) past(theirs *Set) *Set {
 		seen[k.Name] = numbers{max(n.transition, it.Transition), max(n.acted, it.Acted), max(n.activated, it.Activated)}
 	}
 	next := *s
+	b := new(batch)
 	for _, it := range s.records.all() {
 		n := seen[it.Name]
 		r := it.Record
@@ -191,7 +194,7 @@ func (s *Set) past(theirs *Set) *Set {
 		r.Acted = max(r.Acted, n.acted)
 		r.Activated = max(r.Activated, n.activated)
 		if r != it.Record {
-			next.put(newItem(r))
+			next.put(b, newItem(s.owner, r))
 		}
 	}
 	next.version = min(theirs.version, MaxVersion-1) + 1
@@ -267,12 +270,13 @@ func (s *Set) Apply(d *Delta) (*Set, error) {
 	next := *s
 	next.head(d.protocol, d.unknown)
 	keys := make([]Key, 0, len(d.puts)+len(d.deletes))
+	b := new(batch)
 	for _, k := range d.deletes {
-		next.drop(k)
+		next.drop(b, k)
 		keys = append(keys, k)
 	}
 	for _, it := range d.puts {
-		next.put(it)
+		next.put(b, it)
 		keys = append(keys, it.Key())
 	}
 	if next.hash != d.hash || next.Len() != d.length {

@@ -96,7 +96,7 @@ func TestHashIsOfTheContent(t *testing.T) {
 		}
 		b := NewSet(addr1)
 		for r := range a.Records() {
-			b.put(newItem(r))
+			b.put(nil, newItem(b.owner, r))
 		}
 		if a.Hash() != b.Hash() {
 			t.Fatalf("hash %#x, of the same records at once %#x", a.Hash(), b.Hash())

@@ -79,6 +79,9 @@ func answers(entries []Entry) *[]Entry {
 		}
 		list = append(list, e)
 	}
+	if slices.Equal(list, entries) { // as most static ones are
+		return nil
+	}
 	list = slices.Clip(list)
 	return &list
 }

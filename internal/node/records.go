@@ -28,10 +28,10 @@ type records struct {
 	closing bool
 	settled chan struct{} // closed, and replaced, when a hook has ended
 
-	// told is what is said of things that run no daemon, telling what of it is
+	// told is what is said of things that run no daemon, telling how much of it is
 	// published. leftOut and noRoom are what the log knows of the rest.
 	told    *told
-	telling map[catalog.Key]bool
+	telling int
 	leftOut map[string]bool
 	noRoom  int
 }
@@ -221,7 +221,7 @@ func (r *records) fits(recs []catalog.Record, limit int) error {
 		}
 	}
 	// Static names give way to those of this node.
-	if n := own.Len() - len(r.telling) + added; n > limit && (added > 0 || limit < r.limit) {
+	if n := own.Len() - r.telling + added; n > limit && (added > 0 || limit < r.limit) {
 		return control.Errorf(control.Conflict, "this node would have %d records; its peers take max-records: %d", n, limit)
 	}
 	return nil

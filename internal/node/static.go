@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"os"
 	"sync"
@@ -46,13 +47,52 @@ type hostsFile struct {
 // told is what is said of things that run no daemon.
 type told struct {
 	ttl   uint32
-	names []staticName // those before others count more where there is no room
+	parts []toldPart // those before others count more where there is no room
+}
+
+// toldPart is the lines of a file, or of the configuration, which have no number.
+type toldPart struct {
+	path  string
+	lines []config.HostsEntry
 }
 
 // staticName is one name and where it stands.
 type staticName struct {
 	catalog.Key
-	from string
+	path string
+	line int
+}
+
+func (n staticName) from() string {
+	if n.line == 0 {
+		return n.path
+	}
+	return fmt.Sprintf("%s:%d", n.path, n.line)
+}
+
+// names gives all names, in their order.
+func (t *told) names() iter.Seq[staticName] {
+	return func(yield func(staticName) bool) {
+		for _, p := range t.parts {
+			for _, l := range p.lines {
+				for _, name := range l.Names {
+					if !yield(staticName{catalog.Key{Name: name, Addr: l.Addr}, p.path, l.Line}) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// count is the number of names.
+func (t *told) count() (n int) {
+	for _, p := range t.parts {
+		for _, l := range p.lines {
+			n += len(l.Names)
+		}
+	}
+	return n
 }
 
 // newStatics reads the files for the first time, without a word about what is
@@ -92,19 +132,13 @@ func sameFile(a, b os.FileInfo) bool {
 
 // told gives what the lines and the files say. Callers hold mu.
 func (s *statics) told() *told {
-	t := &told{ttl: s.cfg.Static.TTL}
-	add := func(h config.StaticHost, from string) {
-		for _, name := range h.Names {
-			t.names = append(t.names, staticName{catalog.Key{Name: name, Addr: h.Addr}, from})
-		}
-	}
+	here := toldPart{path: "static"}
 	for _, h := range s.cfg.Static.Hosts {
-		add(h, "static")
+		here.lines = append(here.lines, config.HostsEntry{StaticHost: h})
 	}
+	t := &told{ttl: s.cfg.Static.TTL, parts: []toldPart{here}}
 	for _, f := range s.files {
-		for _, e := range f.entries {
-			add(e.StaticHost, fmt.Sprintf("%s:%d", f.path, e.Line))
-		}
+		t.parts = append(t.parts, toldPart{f.path, f.entries})
 	}
 	return t
 }

@@ -31,27 +31,31 @@ type saying struct {
 // all, the last are left out, for peers would refuse the whole. It gives what has
 // to be said of those, once. Callers hold mu.
 func (r *records) retell(own *catalog.Edit) saying {
-	if len(r.told.names) == 0 && len(r.telling) == 0 {
+	names := r.told.count()
+	if names == 0 && r.telling == 0 {
 		r.leftOut = nil
 		return saying{}
 	}
 	ours := map[string]bool{r.host.Name: true}
 	others := 0
+	var before []catalog.Key
 	for rec := range own.Records() {
-		if !rec.Static {
+		if rec.Static {
+			before = append(before, rec.Key())
+		} else {
 			ours[rec.Name] = true
 			others++
 		}
 	}
 	var said saying
-	telling, leftOut := map[catalog.Key]bool{}, map[string]bool{}
+	telling, leftOut := make(map[catalog.Key]bool, names), map[string]bool{}
 	room := r.limit - others
-	for _, n := range r.told.names {
+	for n := range r.told.names() {
 		switch {
 		case telling[n.Key]:
 		case ours[n.Name] && r.checked[n.Name].leaving: // soon it is not
 		case ours[n.Name]:
-			if at := n.from + " " + n.Name; !leftOut[at] {
+			if at := n.from() + " " + n.Name; !leftOut[at] {
 				leftOut[at] = true
 				if !r.leftOut[at] {
 					said.taken = append(said.taken, n)
@@ -66,12 +70,12 @@ func (r *records) retell(own *catalog.Edit) saying {
 			}, r.checked[n.Name]))
 		}
 	}
-	for k := range r.telling {
-		if rec, there := own.Get(k); there && rec.Static && !telling[k] {
+	for _, k := range before {
+		if !telling[k] {
 			own.Delete(k)
 		}
 	}
-	r.telling, r.leftOut = telling, leftOut
+	r.telling, r.leftOut = len(telling), leftOut
 	if said.room == r.noRoom {
 		said.room = 0
 	} else {
@@ -88,7 +92,7 @@ func (r *records) say(s *saying) {
 			r.log.Warn("static: more names are left out, since this node has them itself", "more", len(s.taken)-most)
 			break
 		}
-		r.log.Warn("static: left out: "+n.Name+" is the name of this host or an alias of it", "address", n.Addr, "from", n.from)
+		r.log.Warn("static: left out: "+n.Name+" is the name of this host or an alias of it", "address", n.Addr, "from", n.from())
 	}
 	if s.room > 0 {
 		r.log.Warn("static: more names than there is room for: the last are left out; raise max-records on every host", "left out", s.room)
