@@ -200,6 +200,9 @@ tls-key: %[5]s/key.pem
 				}
 				return ""
 			})
+			if b, _ := os.ReadFile(logs); name != "NSD over TLS" && !strings.Contains(string(b), "changes=true") { // which asks for all
+				t.Error("it was never sent the changes alone")
+			}
 			begin()
 			serves("what changed while it was away", "meanwhile", "A", "NOERROR", "meanwhile.corp.example. A 127.0.0.1")
 		})

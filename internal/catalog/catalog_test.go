@@ -3,6 +3,7 @@ package catalog
 import (
 	"fmt"
 	"iter"
+	"maps"
 	"math"
 	"net/netip"
 	"slices"
@@ -59,6 +60,34 @@ func TestTouch(t *testing.T) {
 	}
 	if v != c.View() || v.Serial() <= old.Serial() || v.Own() != old.Own() {
 		t.Errorf("serial %d after %d, version %d after %d", v.Serial(), old.Serial(), v.Own().Version(), old.Own().Version())
+	}
+}
+
+func TestDiffNames(t *testing.T) {
+	c := New(Options{Self: addr1})
+	old := c.Update(put(t, rec("stays", addr1), rec("goes", addr1), rec("other", addr1)))
+	other := rec("other", addr1)
+	other.TTL++
+	now := c.Update(func(e *Edit) {
+		put(t, rec("comes", addr1), other)(e)
+		e.Delete(rec("goes", addr1).Key())
+	})
+	got := map[string]string{}
+	for was, is := range now.DiffNames(old) {
+		switch {
+		case was == nil:
+			got[is.Name] = "comes"
+		case is == nil:
+			got[was.Name] = "goes"
+		default:
+			got[is.Name] = "changes"
+		}
+	}
+	if want := map[string]string{"comes": "comes", "goes": "goes", "other": "changes"}; !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	for was, is := range now.DiffNames(now) {
+		t.Errorf("to itself: %v %v", was, is)
 	}
 }
 

@@ -208,6 +208,15 @@ func (v *View) Diff(old *View) iter.Seq[Change] {
 	}
 }
 
+// DiffNames gives the names of which anything is known otherwise than in an older
+// view, hidden entries included, as they were and as they are, nil for what was or is
+// not known; in no order. The cost is that of the changes, not of the table.
+func (v *View) DiffNames(old *View) iter.Seq2[*Name, *Name] {
+	return func(yield func(was, is *Name) bool) {
+		v.names.diff(old.names, func(_ string, was, is *Name) bool { return yield(was, is) })
+	}
+}
+
 // MemberChange is the difference in one node between two views. The member that
 // is absent, before or now, is zero, so its status is Unknown.
 type MemberChange struct {

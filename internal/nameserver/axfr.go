@@ -3,6 +3,7 @@ package nameserver
 import (
 	"iter"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -42,42 +43,39 @@ func zoneSets(n *catalog.Name) iter.Seq2[string, uint16] {
 	}
 }
 
+// noRand draws nothing: a zone is the same each time. (Of two owners of one address one
+// is drawn, and with it the TTL.)
+type noRand struct{}
+
+func (noRand) Uint64N(uint64) uint64 { return 0 }
+
 // fits says whether a name in full is not too long to be written (RFC 1035
 // §2.3.4); nobody can ask for one that is.
 func fits(name string) bool { return len(name) <= 254 }
 
-// zone gives all records of the domain: those that Answer has for every name and
-// type, whoever asks and however many there are, and none of those that it passes
-// on. First and last is the SOA (RFC 5936 §2.2).
-func (r *Rules) zone(v *catalog.View) iter.Seq[dns.RR] {
+// whole gives the rules for zones: what Answer has for every name and type, whoever
+// asks and however many there are.
+func (r *Rules) whole() *Rules {
 	uncut := *r
 	uncut.MaxAnswers, uncut.Balancing = math.MaxInt32, nil
 	// What is good for ten minutes more is not for who learns of changes only.
 	uncut.last = nil
+	return &uncut
+}
+
+// zone gives all records of the domain, and none of those that are passed on. First
+// and last is the SOA (RFC 5936 §2.2).
+func (r *Rules) zone(v *catalog.View) iter.Seq[dns.RR] {
+	r = r.whole()
 	return func(yield func(dns.RR) bool) {
 		soa := r.soa(v)
 		if !yield(soa) || !yield(r.ns()) {
 			return
 		}
 		for n := range v.Names() {
-			for name, qtype := range zoneSets(n) {
-				q := dns.Question{Name: r.qualify(name), Qtype: qtype, Qclass: dns.ClassINET}
-				if !fits(q.Name) {
-					continue
-				}
-				for _, rr := range Answer(v, &uncut, globalRand{}, q, NoUpstream).Answer {
-					target := ""
-					switch rr := rr.(type) {
-					case *dns.CNAME:
-						target = rr.Target
-					case *dns.SRV:
-						target = rr.Target
-					}
-					// The records of a CNAME's target are in the answer, too:
-					// they come in their turn.
-					if h := rr.Header(); h.Rrtype == qtype && h.Name == q.Name && fits(target) && !yield(rr) {
-						return
-					}
+			for rr := range r.records(v, n) {
+				if !yield(rr) {
+					return
 				}
 			}
 		}
@@ -85,16 +83,57 @@ func (r *Rules) zone(v *catalog.View) iter.Seq[dns.RR] {
 	}
 }
 
+// records gives those of one name of the table. The rules are whole.
+func (r *Rules) records(v *catalog.View, n *catalog.Name) iter.Seq[dns.RR] {
+	return func(yield func(dns.RR) bool) {
+		for name, qtype := range zoneSets(n) {
+			q := dns.Question{Name: r.qualify(name), Qtype: qtype, Qclass: dns.ClassINET}
+			if !fits(q.Name) {
+				continue
+			}
+			for _, rr := range Answer(v, r, noRand{}, q, NoUpstream).Answer {
+				target := ""
+				switch rr := rr.(type) {
+				case *dns.CNAME:
+					target = rr.Target
+				case *dns.SRV:
+					target = rr.Target
+				}
+				// The records of a CNAME's target are in the answer, too:
+				// they come in their turn.
+				if h := rr.Header(); h.Rrtype == qtype && h.Name == q.Name && fits(target) && !yield(rr) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // transfer is a zone on its way to a secondary: the query with its rules, and the
 // table of one moment, so that what arrives is what one serial stands for.
 type transfer struct {
-	q     *query
-	rules Rules
-	view  *catalog.View
+	q      *query
+	policy *policy
+	view   *catalog.View
+	// since is the table that the secondary has, which is to have the changes; nil:
+	// it gets all.
+	since *catalog.View
 }
 
-// messages gives the replies that the zone is sent in.
-func (x *transfer) messages() iter.Seq[[]byte] {
+// records gives those that are sent, in their order. changes says whether they are
+// changes.
+func (x *transfer) records() (rrs iter.Seq[dns.RR], changes bool) {
+	rules := &x.policy.rules
+	if x.since != nil {
+		if rrs := rules.changes(x.since, x.view); rrs != nil {
+			return slices.Values(rrs), true
+		}
+	}
+	return rules.zone(x.view), false
+}
+
+// messages gives the replies that records are sent in.
+func (x *transfer) messages(records iter.Seq[dns.RR]) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		var rrs []dns.RR
 		size := 0
@@ -103,7 +142,7 @@ func (x *transfer) messages() iter.Seq[[]byte] {
 			rrs, size = nil, 0
 			return yield(reply)
 		}
-		for rr := range x.rules.zone(x.view) {
+		for rr := range records {
 			if n := dns.Len(rr); size+n > transferSize && len(rrs) > 0 && !flush() {
 				return
 			} else {
@@ -116,9 +155,9 @@ func (x *transfer) messages() iter.Seq[[]byte] {
 }
 
 // answerTransfer answers a question for the zone, or for what has changed in it
-// (RFC 5936, RFC 1995). We keep no past, so who has an older zone gets all of it
-// (RFC 1995 §4). why says what it comes to otherwise.
-func (s *Server) answerTransfer(q *query, m *dns.Msg, buf []byte, rules *Rules, tcp bool) verdict {
+// (RFC 5936, RFC 1995).
+func (s *Server) answerTransfer(q *query, m *dns.Msg, buf []byte, now *policy, tcp bool) verdict {
+	rules := &now.rules
 	reply := func(rcode int, why *reason, answer ...dns.RR) verdict {
 		q.why = why
 		return verdict{reply: q.pack(buf, &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: rcode, Authoritative: len(answer) > 0}, Answer: answer})}
@@ -134,6 +173,7 @@ func (s *Server) answerTransfer(q *query, m *dns.Msg, buf []byte, rules *Rules, 
 		return reply(dns.RcodeRefused, wantsTCP) // RFC 5936 §4.2
 	}
 	v := s.view()
+	x := &transfer{q: q, policy: now, view: v}
 	if incremental {
 		if len(m.Ns) != 1 {
 			return reply(dns.RcodeFormatError, nil) // RFC 1995 §3
@@ -147,8 +187,9 @@ func (s *Server) answerTransfer(q *query, m *dns.Msg, buf []byte, rules *Rules, 
 		if soa := rules.soa(v); !tcp || int32(soa.Serial-has.Serial) <= 0 {
 			return reply(dns.RcodeSuccess, nil, soa)
 		}
+		x.since = s.past.of(has.Serial, now)
 	}
-	return verdict{transfer: &transfer{q: q, rules: *rules, view: v}}
+	return verdict{transfer: x}
 }
 
 // sendTransfer writes a zone; false: the connection has ended.
@@ -160,12 +201,15 @@ func (s *Server) sendTransfer(x *transfer, write func([]byte) bool) bool {
 		x.q.why = tooManyTransfers
 		return write(x.q.pack(nil, &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: dns.RcodeServerFailure}}))
 	}
-	for reply := range x.messages() {
+	zone, serial := x.policy.rules.Domain, uint32(x.view.Serial())
+	records, changes := x.records()
+	for reply := range x.messages(records) {
 		if !write(reply) {
-			s.log.Warn("zone transfer broken off: the secondary did not take it", "client", x.q.from, "zone", x.rules.Domain)
+			s.log.Warn("zone transfer broken off: the secondary did not take it", "client", x.q.from, "zone", zone)
 			return false
 		}
 	}
-	s.log.Info("zone transferred", "client", x.q.from, "zone", x.rules.Domain, "serial", uint32(x.view.Serial()))
+	s.past.keep(x.view, x.policy)
+	s.log.Info("zone transferred", "client", x.q.from, "zone", zone, "serial", serial, "changes", changes)
 	return true
 }

@@ -118,7 +118,7 @@ func (s *Server) handle(raw, buf []byte, from netip.AddrPort, tcp bool) verdict 
 		return verdict{reply: q.pack(buf, &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: dns.RcodeRefused}})}
 	}
 	if t := q.question.Qtype; t == dns.TypeAXFR || t == dns.TypeIXFR {
-		return s.answerTransfer(q, &msg, buf, &now.rules, tcp)
+		return s.answerTransfer(q, &msg, buf, now, tcp)
 	}
 	up := q.upstream
 	if up == MayForward && !q.rd {

@@ -61,6 +61,7 @@ type Server struct {
 	conns        *connections
 	// transfers has one for each zone that is being sent.
 	transfers chan struct{}
+	past      past
 	secret    [32]byte // of the cookies
 	memory    memory
 	// idle is tcpIdle, but for tests.
