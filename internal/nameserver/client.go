@@ -51,6 +51,10 @@ func (a *client) leaveFrom(source []byte) { a.originLen = uint8(copy(a.origin[:]
 // reply sends a reply over UDP. One that cannot be sent is as good as lost on
 // the way, and the client asks again.
 func (k *socket) reply(a *client, raw []byte) {
+	if k.raw != nil {
+		k.raw.write(raw, a.origin[:a.originLen], a.from)
+		return
+	}
 	k.udp.WriteMsgUDPAddrPort(raw, a.origin[:a.originLen], a.from)
 }
 

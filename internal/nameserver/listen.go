@@ -13,6 +13,7 @@ import (
 type socket struct {
 	addr netip.AddrPort
 	udp  *net.UDPConn
+	raw  *rawUDP // in place of udp while it is served; nil: udp itself is
 	tcp  *net.TCPListener
 	// wild: the reply's source must be taken from the packet.
 	wild bool

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,6 +51,10 @@ type Server struct {
 	// the policy and of the view.
 	ready atomic.Pointer[snapshot]
 	rng   balance.Rand
+	// spare is how many workers more may keep a processor while they wait.
+	spare atomic.Int32
+	// portable: without what there is on one system only, for tests.
+	portable bool
 
 	sockets []socket
 	tls     TLS
@@ -125,11 +130,20 @@ func (s *Server) Run(ctx context.Context) error {
 	if len(s.sockets) == 0 {
 		return errors.New("dns: not listening on any address")
 	}
-	for _, k := range s.sockets {
+	workers := runtime.GOMAXPROCS(0)
+	defer s.widen()()
+	served := slices.Clone(s.sockets)
+	for i := range served {
+		k := &served[i]
+		if !s.portable {
+			if err := k.take(); err != nil {
+				s.log.Warn("dns: UDP is served as on other systems, which takes more of the CPU", "address", k.addr, "error", err)
+			}
+		}
 		// One socket's readers take turns, but what they do with a packet
 		// they do side by side.
-		for range runtime.GOMAXPROCS(0) {
-			s.wg.Go(func() { s.serveUDP(ctx, &k) })
+		for range workers {
+			s.wg.Go(func() { s.serveUDP(ctx, k) })
 		}
 		s.wg.Go(func() { s.serveTCP(ctx, k.tcp, false) })
 	}
@@ -141,11 +155,14 @@ func (s *Server) Run(ctx context.Context) error {
 	s.wg.Go(func() { s.prepare(ctx) })
 	s.wg.Go(func() { s.forwarder.run(ctx) })
 	<-ctx.Done()
-	for _, k := range s.sockets {
-		k.interrupt()
+	for i := range served {
+		served[i].interrupt()
 	}
 	err := s.Close()
 	s.wg.Wait()
+	for i := range served {
+		served[i].raw.close()
+	}
 	return err
 }
 

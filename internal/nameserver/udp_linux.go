@@ -8,6 +8,8 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -29,38 +31,111 @@ type descriptorUDP struct {
 	msg    unix.Msghdr
 	wild   bool
 	length uint32 // of from
+	// lively: packets come often enough to be waited for by the worker's own means;
+	// calm is how often it was called away since the last one.
+	lively bool
+	calm   int
 }
 
-// serveUDP answers the packets of one socket until it is closed.
-func (s *Server) serveUDP(ctx context.Context, k *socket) {
-	raw, err := k.udp.SyscallConn()
+const (
+	// receiveTimeout makes signals end a call that waits, instead of the system
+	// resuming it: see signal(7). It is none of ours to be woken so often.
+	receiveTimeout = time.Second
+
+	// mostCalm is how often a worker is called away, once in 10 ms, before no more
+	// packets are expected soon.
+	mostCalm = 2
+)
+
+// rawUDP is a bound socket that the standard library knows nothing of: what it knows of
+// its poller watches, and is woken by each packet.
+type rawUDP struct {
+	mu sync.RWMutex // guards fd while replies are sent by others than the workers
+	fd int          // -1: closed
+}
+
+// take takes the UDP socket from the standard library. Without it, say for want of
+// descriptors, it is served portably.
+func (k *socket) take() error {
+	conn, err := k.udp.SyscallConn()
 	if err != nil {
-		s.readFailed(ctx, "take the UDP socket", k.addr, err)
-		return
+		return err
 	}
-	// Not closed before serve returns: its number may be another file's by then.
-	raw.Control(func(fd uintptr) {
-		// A call that has nothing to read is one that waits. Those of forwarded
-		// replies go by the same socket and may wait for room to be sent then, which
-		// is there as soon as the system has sent something.
-		if err := unix.SetNonblock(int(fd), false); err != nil {
-			s.log.Error("dns: cannot wait for packets", "address", k.addr, "error", os.NewSyscallError("fcntl", err))
-			return
-		}
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		s.serveDescriptor(ctx, k, fd)
-	})
+	fd := -1
+	if cerr := conn.Control(func(from uintptr) {
+		fd, err = unix.FcntlInt(from, unix.F_DUPFD_CLOEXEC, 0)
+	}); cerr != nil {
+		return cerr
+	}
+	if err != nil {
+		return os.NewSyscallError("fcntl", err)
+	}
+	// A call that has nothing to read is one that waits, and ends on a signal.
+	timeout := unix.NsecToTimeval(int64(receiveTimeout))
+	err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout)
+	if err == nil {
+		err = unix.SetNonblock(fd, false)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return os.NewSyscallError("setsockopt", err)
+	}
+	k.raw = &rawUDP{fd: fd}
+	return k.udp.Close()
 }
 
 // interrupt ends the workers of a socket that wait.
 func (k *socket) interrupt() {
-	raw, err := k.udp.SyscallConn()
-	if err != nil {
+	if k.raw != nil {
+		// It says that there is no connection to be shut down, and wakes who reads.
+		unix.Shutdown(k.raw.fd, unix.SHUT_RD)
+	}
+}
+
+// close closes the socket, when no worker reads from it any more.
+func (r *rawUDP) close() {
+	if r == nil {
 		return
 	}
-	// It says that there is no connection to be shut down, and wakes who reads.
-	raw.Control(func(fd uintptr) { unix.Shutdown(int(fd), unix.SHUT_RD) })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	unix.Close(r.fd)
+	r.fd = -1
+}
+
+// write sends a reply to a client, from the address in the control message.
+func (r *rawUDP) write(p, control []byte, to netip.AddrPort) {
+	d := outgoing.Get().(*descriptorUDP)
+	defer outgoing.Put(d)
+	if a := to.Addr(); a.Is4() {
+		*(*unix.RawSockaddrInet4)(unsafe.Pointer(&d.from)) = unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: a.As4()}
+		binary.BigEndian.PutUint16((*[4]byte)(unsafe.Pointer(&d.from))[2:], to.Port())
+		d.length = unix.SizeofSockaddrInet4
+	} else {
+		*(*unix.RawSockaddrInet6)(unsafe.Pointer(&d.from)) = unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: a.As16(), Scope_id: indexOf(a.Zone())}
+		binary.BigEndian.PutUint16((*[4]byte)(unsafe.Pointer(&d.from))[2:], to.Port())
+		d.length = unix.SizeofSockaddrInet6
+	}
+	d.prepare(p, d.length, copy(d.oob[:], control))
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.fd >= 0 {
+		syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(r.fd), uintptr(unsafe.Pointer(&d.msg)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	}
+}
+
+// outgoing has what write needs, so that it allocates nothing.
+var outgoing = sync.Pool{New: func() any { return new(descriptorUDP) }}
+
+// serveUDP answers the packets of one socket until it is interrupted.
+func (s *Server) serveUDP(ctx context.Context, k *socket) {
+	if k.raw == nil {
+		s.serveUDPPortably(ctx, k)
+		return
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	s.serveDescriptor(ctx, k, uintptr(k.raw.fd))
 }
 
 func (s *Server) serveDescriptor(ctx context.Context, k *socket, fd uintptr) {
@@ -70,7 +145,7 @@ func (s *Server) serveDescriptor(ctx context.Context, k *socket, fd uintptr) {
 	for {
 		n, e := d.read(unix.MSG_DONTWAIT)
 		if e == unix.EAGAIN {
-			n, e = d.wait()
+			n, e = d.wait(&s.spare)
 			p.rested()
 		} else if p.late() {
 			p.skip(d)
@@ -79,7 +154,7 @@ func (s *Server) serveDescriptor(ctx context.Context, k *socket, fd uintptr) {
 			return
 		}
 		if e != 0 {
-			if e != unix.EINTR && s.readFailed(ctx, "read UDP", k.addr, os.NewSyscallError("recvmsg", e)) {
+			if e != unix.EINTR && e != unix.EAGAIN && s.readFailed(ctx, "read UDP", k.addr, os.NewSyscallError("recvmsg", e)) {
 				return
 			}
 			continue
@@ -108,8 +183,40 @@ func (d *descriptorUDP) read(flags uintptr) (int, syscall.Errno) {
 	return int(n), e
 }
 
-// wait waits for a packet and reads it. The scheduler knows of it.
-func (d *descriptorUDP) wait() (int, syscall.Errno) {
+// wait waits for a packet and reads it, or until something is to be done.
+//
+// The scheduler takes the processor from a goroutine that waits in a call, and has two
+// or three threads woken for that and for giving it back: more work than the answer.
+// So as long as packets come, a worker waits without telling it, as if it calculated,
+// and gives way when it gets the signal by which goroutines that calculate for long
+// are told to. For those who wait like that there are processors more.
+func (d *descriptorUDP) wait(spare *atomic.Int32) (int, syscall.Errno) {
+	if d.lively {
+		if spare.Add(-1) >= 0 {
+			n, e := d.read(0)
+			spare.Add(1)
+			switch e {
+			case 0:
+				d.calm = 0
+			case unix.EINTR:
+				if d.calm++; d.calm >= mostCalm {
+					d.lively = false
+				}
+				runtime.Gosched()
+			default:
+				d.lively = false
+			}
+			return n, e
+		}
+		spare.Add(1)
+	}
+	n, e := d.readIdle()
+	d.lively, d.calm = e == 0, 0
+	return n, e
+}
+
+// readIdle waits for a packet and reads it. The scheduler knows of it.
+func (d *descriptorUDP) readIdle() (int, syscall.Errno) {
 	var n uintptr
 	var e syscall.Errno
 	if d.wild {
@@ -121,6 +228,14 @@ func (d *descriptorUDP) wait() (int, syscall.Errno) {
 		n, _, e = syscall.Syscall6(unix.SYS_RECVFROM, d.fd, uintptr(unsafe.Pointer(unsafe.SliceData(d.in))), uintptr(len(d.in)), 0, uintptr(unsafe.Pointer(&d.from)), uintptr(unsafe.Pointer(&d.length)))
 	}
 	return int(n), e
+}
+
+// widen makes processors for workers that wait, one for each that the program had.
+func (s *Server) widen() (restore func()) {
+	n := runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(2 * n)
+	s.spare.Store(int32(n))
+	return func() { runtime.GOMAXPROCS(n) }
 }
 
 // prepare makes the message header for a packet in p.
@@ -168,6 +283,18 @@ func (d *descriptorUDP) sender() netip.AddrPort {
 		return netip.AddrPortFrom(addr, hostOrder(&a.Port))
 	}
 	return netip.AddrPort{}
+}
+
+// indexOf is the way back.
+func indexOf(zone string) uint32 {
+	if zone == "" {
+		return 0
+	}
+	if i, err := net.InterfaceByName(zone); err == nil {
+		return uint32(i.Index)
+	}
+	n, _ := strconv.ParseUint(zone, 10, 32)
+	return uint32(n)
 }
 
 func hostOrder(p *uint16) uint16 { return binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(p))[:]) }
