@@ -21,4 +21,10 @@ var proxyMutants = []mutant{
 	{"a backend that does not answer keeps no other from being tried again",
 		"internal/proxy/service.go", "case m := <-answered:\n", "case m := <-answered:\n			probing.Wait()\n",
 		"./internal/proxy", "TestProbesDoNotWait"},
+	{"whoever can connect finds the backends that are known",
+		"internal/proxy/service.go", "waits := []<-chan struct{}{s.known}", "waits := []<-chan struct{}{}",
+		"./internal/proxy", "TestFirstClient"},
+	{"an address is handed over to the listener that has it now",
+		"internal/proxy/service.go", "		waits = append(waits, before.given)\n", "		_ = before\n",
+		"./internal/proxy", "TestRename"},
 }

@@ -88,6 +88,25 @@ func (h *harness) apply(c Config) {
 	})
 }
 
+// applyAll makes these the listeners and waits until all listen and know their
+// backends.
+func (h *harness) applyAll(all ...Config) {
+	h.t.Helper()
+	h.proxy.Apply(all)
+	h.eventually("all listening", func() bool {
+		st := h.proxy.Stats()
+		if len(st) != len(all) {
+			return false
+		}
+		for i, c := range all {
+			if st[i].Error != "" || len(st[i].Backends) != len(c.Backends) || !strings.Contains(h.log.String(), "proxy "+c.Name+": listens on "+c.Listen.String()) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // listens waits until the log says so.
 func (h *harness) listens(c Config) {
 	h.t.Helper()

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"strings"
 	"testing"
 	"time"
 )
@@ -21,25 +20,6 @@ func newLoopsHarness(t *testing.T, n int) (*harness, func() []*loop) {
 		made <- l
 		return l
 	}
-}
-
-// applyAll makes these the listeners and waits until all listen and know their
-// backends.
-func (h *harness) applyAll(all ...Config) {
-	h.t.Helper()
-	h.proxy.Apply(all)
-	h.eventually("all listening", func() bool {
-		st := h.proxy.Stats()
-		if len(st) != len(all) {
-			return false
-		}
-		for i, c := range all {
-			if st[i].Error != "" || len(st[i].Backends) != len(c.Backends) || !strings.Contains(h.log.String(), "proxy "+c.Name+": listens on "+c.Listen.String()) {
-				return false
-			}
-		}
-		return true
-	})
 }
 
 // TestListenerEndsWithADeadline: the last connection of a listener that was

@@ -99,29 +99,28 @@ func (p *Proxy) wanted() bool {
 func (p *Proxy) arrange(ctx context.Context, eng engine, running *sync.WaitGroup) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	wanted := map[string]bool{}
+	wanted := map[string]Config{}
 	for _, c := range p.configs {
-		wanted[c.Name] = true
-		s := p.services[c.Name]
-		if s != nil && !s.takes(c) {
+		wanted[c.Name] = c
+	}
+	var ending []*service
+	for name, s := range p.services {
+		if c, there := wanted[name]; !there || !s.takes(c) {
 			s.stop()
-			s = nil
+			ending = append(ending, s)
+			delete(p.services, name)
 		}
-		if s != nil {
+	}
+	for _, c := range p.configs {
+		if s := p.services[c.Name]; s != nil {
 			s.change(c)
 			continue
 		}
 		sctx, stop := context.WithCancel(ctx)
-		s = newService(c, p.opts, eng)
-		s.stop = stop
+		s := newService(c, p.opts, eng)
+		s.stop, s.after = stop, ending
 		p.services[c.Name] = s
 		running.Go(func() { s.run(sctx) })
-	}
-	for name, s := range p.services {
-		if !wanted[name] {
-			s.stop()
-			delete(p.services, name)
-		}
 	}
 }
 

@@ -23,6 +23,11 @@ type service struct {
 	eng  engine
 	stop context.CancelFunc // of run's context
 
+	after []*service    // that give their sockets back first
+	given chan struct{} // closed when this one has given its socket back
+	known chan struct{} // closed when the pool has what is known at once
+	once  sync.Once     // for known
+
 	changed chan struct{}          // one slot: cfg is another
 	problem atomic.Pointer[string] // why it does not listen
 	// cutter ends connections to members that match; set once it listens.
@@ -67,7 +72,10 @@ const (
 )
 
 func newService(c Config, opts Options, eng engine) *service {
-	return &service{front: newFront(c, opts.Log), opts: opts, eng: eng, changed: make(chan struct{}, 1), checking: map[*Member]*checker{}}
+	return &service{
+		front: newFront(c, opts.Log), opts: opts, eng: eng, checking: map[*Member]*checker{},
+		given: make(chan struct{}), known: make(chan struct{}), changed: make(chan struct{}, 1),
+	}
 }
 
 // takes says whether the running service can become this one.
@@ -104,6 +112,11 @@ func (s *service) run(ctx context.Context) {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	helpers.Go(func() { s.follow(life) })
+	given := sync.OnceFunc(func() { close(s.given) })
+	defer given()
+	if !s.ready(ctx) {
+		return
+	}
 	if s.cfg.Load().UDP {
 		// There is no asking without a datagram of a client's.
 		helpers.Go(func() {
@@ -131,7 +144,27 @@ func (s *service) run(ctx context.Context) {
 	<-ctx.Done()
 	s.eng.unlisten(s.front, ln)
 	ln.Close() // what waits in the backlog is refused now and need not hang
+	given()
 	s.drain()
+}
+
+// ready waits until it makes sense to listen: the first client finds the backends
+// that are known, and a listener of before that had the address, under another
+// name, has given it back. It gives false when ctx is done.
+func (s *service) ready(ctx context.Context) bool {
+	waits := []<-chan struct{}{s.known}
+	for _, before := range s.after {
+		waits = append(waits, before.given)
+	}
+	s.after = nil
+	for _, done := range waits {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
 }
 
 // trouble tells why there is no listening, once until it is another reason.
@@ -245,6 +278,7 @@ func (s *service) followAlias(ctx context.Context, cfg *Config) {
 // update makes these the backends.
 func (s *service) update(ctx context.Context, cfg *Config, targets []Target) {
 	left := s.pool.Update(targets)
+	s.once.Do(func() { close(s.known) })
 	s.checkers(ctx, cfg)
 	if cfg.Cut && len(left) > 0 {
 		n := s.cut(func(m *Member) bool { return slices.Contains(left, m) })
