@@ -70,6 +70,7 @@ type inquiry struct {
 	// led to, and chain how; nil: it is the client's own.
 	behind *query
 	chain  []dns.RR
+	pooled bool // it goes back to the pool of the server
 }
 
 // about sets the question: its name in wire form as it was spelled, its type and its

@@ -20,8 +20,10 @@ type quick struct {
 	// key is the name that is asked for, in wire form and lower case, without the
 	// root; text is what is before the domain, as the table has names.
 	key, text [maxWireName]byte
-	weights   [mostInTier]uint32
-	order     [mostInTier]uint8
+	// in is the question for the resolvers, when answer has found that it is one.
+	in      inquiry
+	weights [mostInTier]uint32
+	order   [mostInTier]uint8
 }
 
 func newQuick(s *Server) *quick { return &quick{s: s, rng: s.rng} }
@@ -149,6 +151,7 @@ func (k *quick) split(a *common, domain []byte) {
 // readSize octets; nil: ask handle.
 func (k *quick) answer(raw, buf []byte, from netip.Addr) []byte {
 	s := k.s
+	k.in.group = nil
 	t, v, now := s.ready.Load(), s.view(), s.policy.Load()
 	if t == nil || t.view != v || t.policy != now {
 		return nil
@@ -190,9 +193,13 @@ func (k *quick) answer(raw, buf []byte, from netip.Addr) []byte {
 		if !t.reverse {
 			return nil
 		}
-		return a.finish(k.pointer(t, out, &a, raw))
+		if out = k.pointer(t, out, &a, raw); out == nil {
+			k.onward(&a, raw, from, now, v)
+		}
+		return a.finish(out)
 	}
 	if !a.under || now.routes.any() && !r.DomainOwned || k.key[1] == '_' {
+		k.onward(&a, raw, from, now, v)
 		return nil // not ours, or a service
 	}
 	text := k.bareText(&a)

@@ -196,7 +196,9 @@ func (s *Server) forward(in *inquiry, to replier, buf []byte) []byte {
 	if reply != nil {
 		reply = in.joined(reply)
 	}
-	s.inquiries.Put(in)
+	if in.pooled {
+		s.inquiries.Put(in)
+	}
 	return reply
 }
 
@@ -204,7 +206,7 @@ func (s *Server) forward(in *inquiry, to replier, buf []byte) []byte {
 // ours lead to by r. Its group is nil when nobody is asked for such names.
 func (s *Server) inquiry(q *query, r Reply, to *routes) *inquiry {
 	in := s.inquiries.Get().(*inquiry)
-	in.group, in.behind, in.chain, in.stale = nil, nil, nil, nil
+	in.group, in.behind, in.chain, in.stale, in.pooled = nil, nil, nil, nil, true
 	if r.target != "" {
 		q.why = r.why
 		in.behind, in.chain = q, r.Answer

@@ -42,18 +42,21 @@ func (w *worker) reply(raw []byte, from netip.AddrPort, source []byte) []byte {
 	l := s.policy.Load().limiter
 	known := l != nil && s.hasCookie(raw, from.Addr(), time.Now())
 	reply := w.quick.answer(raw, w.out, from.Addr())
-	if reply == nil {
+	in := &w.quick.in
+	if reply == nil && in.group != nil {
+		in.from = from
+		reply = s.forwarder.recall(in, w.out)
+	} else if reply == nil {
 		v := s.handle(raw, w.out, from, false)
-		if v.forward == nil {
-			reply = v.reply
-		} else {
-			v.forward.leaveFrom(source)
-			to := replier(w.k)
-			if l != nil {
-				to = &limited{s, w.k, l, known}
-			}
-			reply = s.forward(v.forward, to, w.out)
+		in, reply = v.forward, v.reply
+	}
+	if reply == nil && in != nil {
+		in.leaveFrom(source)
+		to := replier(w.k)
+		if l != nil {
+			to = &limited{s, w.k, l, known}
 		}
+		reply = s.forward(in, to, w.out)
 	}
 	if reply == nil {
 		return nil
