@@ -45,6 +45,19 @@
 // address that was asked, also one that came to the host after the start;
 // clients drop replies from any other.
 //
+// # Connections
+//
+// TCP and TLS share a table of places (connections): when it is full, or one client has
+// its share, the connection that is idle for longest is closed, one that waits for an
+// answer never. Nobody but the connection's own goroutines ever waits for a client that
+// does not read.
+//
+// # Secondaries
+//
+// A zone is what [Answer] says of each name and type of one view, without the limits of
+// answers; so it can say nothing else, and a new kind of record is one line in zoneSets.
+// Views that were sent are kept, and two of them give what has changed between (IXFR).
+//
 // # The wire library
 //
 // Only this package knows github.com/miekg/dns, and of it only the messages.
