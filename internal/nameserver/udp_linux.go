@@ -35,6 +35,10 @@ type descriptorUDP struct {
 	// calm is how often it was called away since the last one.
 	lively bool
 	calm   int
+	// What is known of the receive buffer, and when the last packet came.
+	info [unix.SK_MEMINFO_VARS]uint32
+	size uint32
+	came unix.Timespec
 }
 
 const (
@@ -147,8 +151,11 @@ func (s *Server) serveDescriptor(ctx context.Context, k *socket, fd uintptr) {
 		if e == unix.EAGAIN {
 			n, e = d.wait(&s.spare)
 			p.rested()
-		} else if p.late() {
-			p.skip(d)
+			if e == 0 && d.crowded() {
+				n, e = d.skip(n)
+			}
+		} else if p.late() && d.crowded() {
+			n, e = d.skip(n)
 		}
 		if n == 0 && ctx.Err() != nil {
 			return
@@ -307,6 +314,13 @@ func zoneOf(index uint32) string {
 	return strconv.Itoa(int(index))
 }
 
+// Where the program gets less of the CPU than there is to do, a control group for
+// example lets it run for a tenth of each 100 ms, what is in the receive buffer is old
+// when it runs again: it came first, and what came later found no room and was lost.
+// Then the old is taken out unanswered. As many are lost as would be, for it costs
+// little, but those that are answered are answered in time, and who asked early has
+// asked another server by now, or asks again.
+
 // pace notices that a worker that has always something to do was kept from it.
 type pace struct {
 	started time.Time
@@ -318,15 +332,13 @@ const (
 	// lookEach is how many packets there are between two looks at the clock, which
 	// cost as much as a hundredth of one.
 	lookEach = 8
-	// keptFrom is how long a worker may take for as many. It needs some 20 µs.
-	keptFrom = 5 * time.Millisecond
-	// leastPacket is how much of a receive buffer the shortest question takes.
-	leastPacket = 768
+	// tooOld is the age from which packets are taken out, and how long a worker may
+	// take for lookEach of them before it looks whether it was kept from its work.
+	tooOld = 5 * time.Millisecond
 )
 
 // late says whether the last packets took so long that the worker did not run for most
-// of that time: since its control group has used up its share of the CPU, or many
-// others want it.
+// of that time.
 func (p *pace) late() bool {
 	if p.count++; p.count%lookEach != 0 {
 		return false
@@ -334,31 +346,32 @@ func (p *pace) late() bool {
 	now := time.Since(p.started)
 	was := p.last
 	p.last = now
-	return was != 0 && now-was > keptFrom
+	return was != 0 && now-was > tooOld
 }
 
 // rested: there was nothing to do.
 func (p *pace) rested() { p.last, p.count = 0, 0 }
 
-// skip takes out what is in a buffer that is nearly full: it has come first, and is
-// old by now, while what came later found no room and was lost. As many are lost as
-// would be, but those that are answered are answered in time, and who asked early has
-// asked another server by now, or asks again.
-func (p *pace) skip(d *descriptorUDP) {
-	var info [unix.SK_MEMINFO_VARS]uint32
-	size := uint32(unsafe.Sizeof(info))
-	_, _, e := syscall.RawSyscall6(unix.SYS_GETSOCKOPT, d.fd, unix.SOL_SOCKET, unix.SO_MEMINFO, uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
-	if e != 0 {
-		return
+// crowded says whether the receive buffer is nearly full, so that packets are lost.
+func (d *descriptorUDP) crowded() bool {
+	d.size = uint32(unsafe.Sizeof(d.info))
+	_, _, e := syscall.RawSyscall6(unix.SYS_GETSOCKOPT, d.fd, unix.SOL_SOCKET, unix.SO_MEMINFO, uintptr(unsafe.Pointer(&d.info)), uintptr(unsafe.Pointer(&d.size)), 0)
+	return e == 0 && d.info[unix.SK_MEMINFO_RMEM_ALLOC] > d.info[unix.SK_MEMINFO_RCVBUF]/4*3
+}
+
+// skip reads on, from a packet of n octets, to the first one that is not old, if there
+// is one.
+func (d *descriptorUDP) skip(n int) (int, syscall.Errno) {
+	e := syscall.Errno(0)
+	for e == 0 && d.old() {
+		n, e = d.read(unix.MSG_DONTWAIT)
 	}
-	held, room := info[unix.SK_MEMINFO_RMEM_ALLOC], info[unix.SK_MEMINFO_RCVBUF]
-	if held < room/4*3 {
-		return
-	}
-	for range held / leastPacket {
-		var b [1]byte // the rest is thrown away
-		if _, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, d.fd, uintptr(unsafe.Pointer(&b)), 1, unix.MSG_DONTWAIT, 0, 0); e != 0 {
-			return
-		}
-	}
+	return n, e
+}
+
+// old says whether the last packet came long ago. The system notes when packets come
+// since it was asked for the first time; of those before that it is not known.
+func (d *descriptorUDP) old() bool {
+	_, _, e := syscall.RawSyscall(unix.SYS_IOCTL, d.fd, unix.SIOCGSTAMPNS, uintptr(unsafe.Pointer(&d.came)))
+	return e == 0 && time.Since(time.Unix(int64(d.came.Sec), int64(d.came.Nsec))) > tooOld
 }
