@@ -46,19 +46,6 @@ func (p *place) sorted() []Entry {
 	return c.list
 }
 
-// each gives the entries of a place, in no order.
-func (p *place) each(yield func(Entry) bool) {
-	if p.one != nil {
-		yield(p.one.Entry)
-		return
-	}
-	for _, it := range p.more.entries.all() {
-		if !yield(it.Entry) {
-			return
-		}
-	}
-}
-
 // altered gives the place with an entry, or with is nil without it; nil when there is
 // none any more. A nil place has none.
 func (p *place) altered(b *batch, k placeKey, is *item) *place {

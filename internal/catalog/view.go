@@ -116,11 +116,22 @@ func (v *View) Addr(a netip.Addr) []Entry {
 	return p.sorted()
 }
 
-// Places gives each address with its visible entries, both in no order.
-func (v *View) Places() iter.Seq2[netip.Addr, iter.Seq[Entry]] {
-	return func(yield func(netip.Addr, iter.Seq[Entry]) bool) {
+// Places gives each address with its visible entries, both in no order. The caller
+// must not change the slice, which is good until the next one.
+func (v *View) Places() iter.Seq2[netip.Addr, []Entry] {
+	return func(yield func(netip.Addr, []Entry) bool) {
+		var room []Entry
 		for a, p := range v.places.all() {
-			if !yield(a, p.each) {
+			es := room[:0]
+			if p.one != nil {
+				es = p.one.alone()
+			} else {
+				for _, it := range p.more.entries.all() {
+					es = append(es, it.Entry)
+				}
+				room = es
+			}
+			if !yield(a, es) {
 				return
 			}
 		}

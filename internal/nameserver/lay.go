@@ -2,7 +2,6 @@ package nameserver
 
 import (
 	"encoding/binary"
-	"iter"
 	"net/netip"
 	"slices"
 
@@ -112,7 +111,7 @@ func (t *snapshot) layFamily(b []byte, es []catalog.Entry, tiers []catalog.Prior
 			b = binary.LittleEndian.AppendUint16(b, max(1, e.Weight))
 		}
 		for _, e := range tier {
-			b = append(b, e.Addr.AsSlice()...)
+			b = appendAddress(b, e.Addr)
 		}
 	}
 	switch {
@@ -143,26 +142,27 @@ func repeats(tier []*catalog.Entry, es []catalog.Entry, tiers []catalog.Priority
 
 // layPointer lays ready what an address is the name of: TTL, 4 octets, big-endian, and
 // the name in wire form without the domain; or nothing where the slow path decides.
-func (t *snapshot) layPointer(b []byte, a netip.Addr, es iter.Seq[catalog.Entry]) []byte {
+func (t *snapshot) layPointer(b []byte, a netip.Addr, es []catalog.Entry) []byte {
 	r := &t.policy.rules
 	if r.Addrs != nil && !r.Addrs(a) {
 		return b
 	}
-	var best catalog.Entry
-	for e := range es {
+	var best *catalog.Entry
+	for i := range es {
+		e := &es[i]
 		if !e.Active || e.Priority > catalog.Origin || e.Target != "" {
 			continue
 		}
-		if best.Name != "" && !nearer(&e, &best) &&
-			(nearer(&best, &e) || best.Owner.Compare(e.Owner) <= 0) { // the first as Addr has them
+		if best != nil && !nearer(e, best) &&
+			(nearer(best, e) || best.Owner.Compare(e.Owner) <= 0) { // the first as Addr has them
 			continue
 		}
-		if t.view.Active(e) {
+		if t.view.Active(*e) {
 			best = e
 		}
 	}
 	// The library shortens names that share an end with the question.
-	if best.Name == "" || r.Domain == "" && lastLabel(best.Name) == "arpa" {
+	if best == nil || r.Domain == "" && lastLabel(best.Name) == "arpa" {
 		return b
 	}
 	b = binary.BigEndian.AppendUint32(b, best.TTL)

@@ -225,7 +225,7 @@ func (t *snapshot) next(v *catalog.View) *snapshot {
 		put(appendWire(nil, name), n.layName(nil, v.Name(name)))
 	}
 	for a := range addrs {
-		put(addressKey(nil, a), n.layPointer(nil, a, slices.Values(v.Addr(a))))
+		put(addressKey(nil, a), n.layPointer(nil, a, v.Addr(a)))
 	}
 	for i, entries := range changed {
 		s := new(part)
@@ -255,7 +255,17 @@ func appendWire(b []byte, name string) []byte {
 
 // addressKey appends the key of an address: no name begins with a label of no octet.
 func addressKey(b []byte, a netip.Addr) []byte {
-	return append(append(b, 0), a.AsSlice()...)
+	return appendAddress(append(b, 0), a)
+}
+
+// appendAddress appends the octets of an address.
+func appendAddress(b []byte, a netip.Addr) []byte {
+	if a.Is4() {
+		ip := a.As4()
+		return append(b, ip[:]...)
+	}
+	ip := a.As16()
+	return append(b, ip[:]...)
 }
 
 // lastLabel gives the label at the end of a name.
