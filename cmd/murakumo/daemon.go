@@ -31,6 +31,7 @@ func serve(ctx context.Context, c *commandLine, parent *daemon.Parent, std stdio
 	// Whoever reads the log from a pipe may go, which costs the log and not the
 	// node. This is not signal.Ignore, which hooks would inherit.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	started := collectSeldom()
 	path, opts := c.options()
 	opts.RunInit, opts.Daemon, opts.Context, opts.Background = true, true, ctx, parent != nil
 	load := func() (*config.Config, error) { return config.Load(path, opts) }
@@ -62,6 +63,7 @@ func serve(ctx context.Context, c *commandLine, parent *daemon.Parent, std stdio
 	if err != nil {
 		return err
 	}
+	started()
 	a := attendance{
 		node: n, log: log, systemd: &daemon.Systemd{Log: log},
 		isReady: make(chan struct{}),

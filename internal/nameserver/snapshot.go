@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"hash/maphash"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -291,5 +292,8 @@ func (s *Server) prepareFor(v *catalog.View, p *policy) {
 		s.ready.Store(t.next(v))
 	} else {
 		s.ready.Store(newSnapshot(v, p))
+		// As much again was needed to make it, and to make the table or the rules that
+		// it is of. It may be long until the collector comes to it by itself.
+		debug.FreeOSMemory()
 	}
 }
