@@ -32,6 +32,9 @@
 // forwarder.run lets time go by: the next resolver, what is stale, SERVFAIL.
 // docs/decisions/0005-forwarder.md says why.
 //
+// A common question over UDP is answered the quick way, from a snapshot of the view, by
+// the same octets. Whatever is not common, or has no snapshot yet, goes the slow way.
+//
 // # What is ours
 //
 // A name that any node's set has, also the hidden set of a node that died, is
