@@ -16,7 +16,7 @@ var proxyMutants = []mutant{
 		"internal/proxy/deadline_linux.go", "				l.await(c, &a.idling) // no time was set until now\n", "",
 		"./internal/proxy", "TestReloadChangesTimesAndBounds"},
 	{"a datagram that did not leave is no datagram lost",
-		"internal/proxy/udp.go", "		s.failed(ses.member, err)\n		s.forget(ses)\n		return false\n", "		return true\n",
+		"internal/proxy/udp.go", "		s.failed(ses.member, time.Now(), err)\n		s.forget(ses)\n		return false\n", "		return true\n",
 		"./internal/proxy", "TestUDPRefusedLate"},
 	{"a backend that does not answer keeps no other from being tried again",
 		"internal/proxy/service.go", "case m := <-answered:\n", "case m := <-answered:\n			probing.Wait()\n",
@@ -27,4 +27,7 @@ var proxyMutants = []mutant{
 	{"an address is handed over to the listener that has it now",
 		"internal/proxy/service.go", "		waits = append(waits, before.given)\n", "		_ = before\n",
 		"./internal/proxy", "TestRename"},
+	{"of all tries the one that began last tells how a backend is",
+		"internal/proxy/pool.go", "	if began.Before(m.latest) {\n		return false\n	}\n	m.latest = began\n	if m.ejected", "	if m.ejected",
+		"./internal/proxy", "TestLatestTryTells"},
 }

@@ -3,7 +3,6 @@ package proxy
 import (
 	"net/netip"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -90,6 +89,7 @@ func (l *loop) dial(c *conn, cfg *Config) {
 				l.reset(c)
 				return
 			}
+			c.began = l.now
 			l.refused(c, m, callError("connect", e))
 			continue
 		}
@@ -107,7 +107,7 @@ func (l *loop) dial(c *conn, cfg *Config) {
 // refused notes that a backend did not take the connection.
 func (l *loop) refused(c *conn, m *Member, why error) {
 	c.tried = append(c.tried, m)
-	c.front.failed(m, why)
+	c.front.failed(m, instant(c.began), why)
 }
 
 // dropBackend lets a backend go that did not answer.
@@ -168,7 +168,7 @@ func (l *loop) happened(c *conn, backend bool, events uint32) {
 
 // opened begins to pass octets: the backend has answered.
 func (l *loop) opened(c *conn) {
-	c.front.connected(c.member, time.Duration(monotonic()-c.began))
+	c.front.connected(c.member, instant(c.began))
 	c.state, c.tried = relaying, nil
 	l.leave(c)
 	cfg := c.front.cfg.Load()

@@ -58,17 +58,22 @@ func (f *front) ended() {
 }
 
 // connected takes that a backend took a connection.
-func (f *front) connected(m *Member, took time.Duration) {
+func (f *front) connected(m *Member, began time.Time) {
 	m.Total.Add(1)
-	m.ConnectNs.Add(int64(took))
-	if f.pool.Succeeded(m) {
+	m.ConnectNs.Add(int64(time.Since(began)))
+	f.answered(m, began)
+}
+
+// answered takes that a backend is there.
+func (f *front) answered(m *Member, began time.Time) {
+	if f.pool.Succeeded(m, began) {
 		f.log.Info(fmt.Sprintf("proxy %s: backend %s is good again", f.name, f.nameOf(m)))
 	}
 }
 
 // failed takes that a backend did not take a connection.
-func (f *front) failed(m *Member, why error) {
-	if f.pool.Failed(m, time.Now(), why) {
+func (f *front) failed(m *Member, began time.Time, why error) {
+	if f.pool.Failed(m, began, time.Now(), why) {
 		f.log.Warn(fmt.Sprintf("proxy %s: backend %s fails and is left alone for a while", f.name, f.nameOf(m)), "error", why)
 		select {
 		case f.ejected <- struct{}{}:

@@ -36,8 +36,9 @@ type harness struct {
 	stop  func()
 }
 
-// patience bounds what a test waits for; nothing takes so long but a failure.
-const patience = 30 * time.Second
+// patience bounds what a test waits for; nothing takes so long but a failure,
+// also where the race detector runs beside many other things.
+const patience = 2 * time.Minute
 
 func newHarness(t *testing.T, e func() (engine, error)) *harness {
 	h := &harness{t: t, log: &logBuffer{}}

@@ -300,5 +300,8 @@ func (l *loop) close() {
 
 var epoch = time.Now()
 
+// instant gives the time of a reading of monotonic.
+func instant(ns int64) time.Time { return epoch.Add(time.Duration(ns - 1)) }
+
 // monotonic gives nanoseconds on the monotonic clock, never 0.
 func monotonic() int64 { return int64(time.Since(epoch)) + 1 }

@@ -39,8 +39,9 @@ type Member struct {
 	ejected bool   // connections to it failed
 	tries   int    // failures since it was good
 	retry   time.Time
-	failure error // why it is ejected
-	why     error // what to tell about it
+	failure error     // why it is ejected
+	latest  time.Time // when the try began that told last how it is
+	why     error     // what to tell about it
 }
 
 // Pool decides which backend a connection gets. All methods may be called by
@@ -127,11 +128,17 @@ func (m *Member) usable(tried []*Member, ejected bool) bool {
 }
 
 // Failed takes that a connection to m could not be opened. It says whether m
-// was good until now: that is news.
-func (p *Pool) Failed(m *Member, now time.Time, why error) (news bool) {
+// was good until now: that is news. Of all tries the one that began last tells
+// how m is: where an overloaded backend takes one connection and lets another
+// wait in vain, what was begun long ago says nothing about now.
+func (p *Pool) Failed(m *Member, began, now time.Time, why error) (news bool) {
 	m.Failures.Add(1)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if began.Before(m.latest) {
+		return false
+	}
+	m.latest = began
 	if m.ejected && now.Before(m.retry) {
 		return false // of a crowd that failed at once only the first counts
 	}
@@ -149,10 +156,15 @@ func (p *Pool) Failed(m *Member, now time.Time, why error) (news bool) {
 }
 
 // Succeeded takes that a connection to m could be opened. It says whether m was
-// ejected until now.
-func (p *Pool) Succeeded(m *Member) (news bool) {
+// ejected until now. One that began before the try that failed last changes
+// nothing.
+func (p *Pool) Succeeded(m *Member, began time.Time) (news bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if began.Before(m.latest) {
+		return false
+	}
+	m.latest = began
 	news = m.ejected
 	m.ejected, m.tries, m.failure = false, 0, nil
 	if !m.sick {

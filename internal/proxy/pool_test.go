@@ -94,7 +94,7 @@ func TestSourceMoves(t *testing.T) {
 	}
 	// A failure moves them likewise.
 	failed := p.Pick(client(0), nil)
-	p.Failed(failed, time.Now(), errors.New("refused"))
+	p.Failed(failed, time.Now(), time.Now(), errors.New("refused"))
 	for i := range before {
 		if now := p.Pick(client(i), nil).Addr; before[i] != failed.Addr && now != before[i] {
 			t.Fatalf("client %d moved from %v to %v, though %v failed", i, before[i], now, failed.Addr)
@@ -148,14 +148,14 @@ func TestTriedAndEjected(t *testing.T) {
 			if m := p.Pick(client(1), tried); m != nil {
 				t.Errorf("picked %v though all were tried", m.Addr)
 			}
-			p.Failed(tried[0], now, errors.New("refused"))
+			p.Failed(tried[0], now, now, errors.New("refused"))
 			for i := range 100 {
 				if p.Pick(client(i), nil) == tried[0] {
 					t.Fatal("picked one that is ejected")
 				}
 			}
-			p.Failed(tried[1], now, errors.New("refused"))
-			p.Failed(tried[2], now, errors.New("refused"))
+			p.Failed(tried[1], now, now, errors.New("refused"))
+			p.Failed(tried[2], now, now, errors.New("refused"))
 			if p.Pick(client(1), nil) == nil {
 				t.Error("nothing is tried though all failed: one may be back")
 			}
@@ -178,11 +178,11 @@ func TestEjection(t *testing.T) {
 	now := time.Unix(1000, 0)
 	var pauses []string
 	for i := range 9 {
-		if news := p.Failed(m, now, errors.New("refused")); news != (i == 0) {
+		if news := p.Failed(m, now, now, errors.New("refused")); news != (i == 0) {
 			t.Errorf("failure %d: news %v", i, news)
 		}
 		for range 5 {
-			p.Failed(m, now, errors.New("refused"))
+			p.Failed(m, now, now, errors.New("refused"))
 		}
 		due, next := p.Probes(now)
 		if len(due) != 0 {
@@ -200,12 +200,37 @@ func TestEjection(t *testing.T) {
 	if s := strings.Join(pauses, " "); s != "1s 2s 4s 8s 16s 32s 1m0s 1m0s 1m0s" {
 		t.Errorf("left alone for %s", s)
 	}
-	if !p.Succeeded(m) || p.Succeeded(m) {
+	if !p.Succeeded(m, now) || p.Succeeded(m, now) {
 		t.Error("being good again is news once")
 	}
-	p.Failed(m, now, errors.New("refused"))
+	p.Failed(m, now, now, errors.New("refused"))
 	if _, next := p.Probes(now); next.Sub(now) != time.Second {
 		t.Errorf("the next time begins with %v", next.Sub(now))
+	}
+}
+
+// TestLatestTryTells how a member is, in whatever order tries end.
+func TestLatestTryTells(t *testing.T) {
+	p := NewPool(RoundRobin)
+	p.Update(targets(1))
+	m := p.Members()[0]
+	at := func(s int) time.Time { return time.Unix(int64(1000+s), 0) }
+	late := errors.New("timed out")
+	p.Succeeded(m, at(2))
+	if p.Failed(m, at(1), at(4), late) || p.State(m).Status != "up" {
+		t.Error("ejected by a try that began before one that succeeded")
+	}
+	if !p.Failed(m, at(3), at(6), late) {
+		t.Error("not ejected by the latest try")
+	}
+	if p.Succeeded(m, at(2)) || p.State(m).Status != "failing" {
+		t.Error("readmitted by a try that began before one that failed")
+	}
+	if !p.Succeeded(m, at(5)) {
+		t.Error("not readmitted by the latest try")
+	}
+	if n := m.Failures.Load(); n != 2 {
+		t.Errorf("%d failures were counted", n)
 	}
 }
 
@@ -214,7 +239,7 @@ func TestUpdate(t *testing.T) {
 	p := NewPool(RoundRobin)
 	p.Update(targets(1, 1))
 	a, b := p.Members()[0], p.Members()[1]
-	p.Failed(a, time.Now(), errors.New("refused"))
+	p.Failed(a, time.Now(), time.Now(), errors.New("refused"))
 	left := p.Update(targets(5))
 	if len(left) != 1 || left[0] != b {
 		t.Errorf("left: %v", left)

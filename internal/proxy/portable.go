@@ -285,10 +285,10 @@ func (p *pair) dial(cfg *Config) (*net.TCPConn, *Member) {
 				return nil, nil
 			}
 			tried = append(tried, m)
-			p.failed(m, err)
+			p.failed(m, began, err)
 			continue
 		}
-		p.connected(m, time.Since(began))
+		p.connected(m, began)
 		backend := c.(*net.TCPConn)
 		p.mu.Lock()
 		p.backend = backend

@@ -16,7 +16,7 @@ func TestProbesDoNotWait(t *testing.T) {
 	hangs, other := netip.MustParseAddrPort("127.0.0.1:1"), netip.MustParseAddrPort("127.0.0.1:2")
 	s.pool.Update([]Target{{Addr: hangs, Weight: 1}, {Addr: other, Weight: 1}})
 	for _, m := range s.pool.Members() {
-		s.pool.Failed(m, time.Now().Add(-time.Hour), errors.New("refused"))
+		s.pool.Failed(m, time.Now().Add(-time.Hour), time.Now().Add(-time.Hour), errors.New("refused"))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	tried := make(chan netip.AddrPort)

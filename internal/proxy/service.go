@@ -429,17 +429,16 @@ func (s *service) probe(ctx context.Context, try func(context.Context, *Member))
 // try opens a connection to a backend and closes it again.
 func (s *service) try(ctx context.Context, m *Member) {
 	d := net.Dialer{Timeout: s.cfg.Load().ConnectTimeout}
+	began := time.Now()
 	c, err := d.DialContext(ctx, "tcp", m.Addr.String())
 	switch {
 	case ctx.Err() != nil && err != nil:
 		// It says nothing about the backend.
 	case err != nil:
-		s.failed(m, err)
+		s.failed(m, began, err)
 	default:
 		c.Close()
-		if s.pool.Succeeded(m) {
-			s.log.Info(fmt.Sprintf("proxy %s: backend %s is good again", s.name, s.nameOf(m)))
-		}
+		s.answered(m, began)
 	}
 }
 

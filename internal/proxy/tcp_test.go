@@ -118,11 +118,10 @@ func exchange(t *testing.T, c *net.TCPConn, seed []byte, mine, other string) {
 
 // stream gives what a side says, by the seed: nothing, little or much.
 func stream(seed []byte, side string) (*rand.Rand, []byte) {
-	rng := rand.New(rand.NewChaCha8(sha256.Sum256(append(bytes.Clone(seed), side...))))
+	source := rand.NewChaCha8(sha256.Sum256(append(bytes.Clone(seed), side...)))
+	rng := rand.New(source)
 	data := make([]byte, []int{0, rng.IntN(2000), rng.IntN(200_000), rng.IntN(3_000_000)}[rng.IntN(4)])
-	for i := range data {
-		data[i] = byte(rng.Uint32())
-	}
+	source.Read(data)
 	return rng, data
 }
 

@@ -104,7 +104,7 @@ func (s *sessions) pass(ses *session, datagram []byte) bool {
 	case unreachable(err):
 		// What came back for a datagram before, told to whoever uses the socket
 		// next; this one did not leave.
-		s.failed(ses.member, err)
+		s.failed(ses.member, time.Now(), err)
 		s.forget(ses)
 		return false
 	}
@@ -164,7 +164,7 @@ func (s *sessions) of(client netip.AddrPort, control []byte, answering *sync.Wai
 				return nil
 			}
 			tried = append(tried, m)
-			s.failed(m, err)
+			s.failed(m, time.Now(), err)
 			continue
 		}
 		m.Total.Add(1)
@@ -181,7 +181,7 @@ func (s *sessions) of(client netip.AddrPort, control []byte, answering *sync.Wai
 func (s *sessions) answer(ses *session) {
 	ses.conn.SetReadDeadline(time.Now().Add(s.idle())) //nolint:errcheck // then it ends sooner
 	if err := s.answers(ses); unreachable(err) {
-		s.failed(ses.member, err) // nobody listens there
+		s.failed(ses.member, time.Now(), err) // nobody listens there
 	}
 	s.forget(ses)
 	ses.member.Active.Add(-1)
@@ -214,8 +214,8 @@ func (s *sessions) answers(ses *session) error {
 		if err = cmp.Or(err, failure); err != nil {
 			return err
 		}
-		if first && s.pool.Succeeded(ses.member) {
-			s.log.Info(fmt.Sprintf("proxy %s: backend %s is good again", s.name, s.nameOf(ses.member)))
+		if first {
+			s.answered(ses.member, time.Now())
 		}
 		ses.conn.SetReadDeadline(time.Now().Add(s.idle())) //nolint:errcheck // then it ends sooner
 	}
