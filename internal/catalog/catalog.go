@@ -106,11 +106,6 @@ type Edit struct {
 	view  *View
 	next  Set
 	batch *batch
-	// touched are the keys that Put was called with to some effect; byName has the
-	// first indexed of them.
-	touched []Key
-	byName  map[string][]Key
-	indexed int
 }
 
 // Get gives the record of a key.
@@ -131,17 +126,16 @@ func (e *Edit) Records() iter.Seq[Record] {
 
 // ByName gives the records of a name, sorted by address.
 func (e *Edit) ByName(name string) []Record {
-	if e.byName == nil {
-		e.byName = map[string][]Key{}
-	}
-	for _, k := range e.touched[e.indexed:] {
-		e.byName[k.Name] = append(e.byName[k.Name], k)
-	}
-	e.indexed = len(e.touched)
-	keys := slices.Clone(e.byName[name])
+	var keys []Key
 	for _, own := range e.view.Name(name).Of(e.next.owner) {
 		keys = append(keys, own.Key())
 	}
+	e.next.records.diff(e.view.Own().records, func(k Key, _, _ *item) bool {
+		if k.Name == name {
+			keys = append(keys, k)
+		}
+		return true
+	})
 	slices.SortFunc(keys, compareKeys)
 	var records []Record
 	for _, k := range slices.Compact(keys) {
@@ -166,7 +160,6 @@ func (e *Edit) Put(r Record) error {
 	if old := e.next.records.get(r.Key()); old != nil && old.Record == r {
 		return nil
 	}
-	e.touched = append(e.touched, r.Key())
 	e.next.put(e.batch, newItem(e.next.owner, r))
 	return nil
 }

@@ -112,7 +112,7 @@ func (v *View) replace(o Owner, is *Member) {
 		v.replace(o, nil)
 		was = nil
 	}
-	var all []alteration
+	all := make([]alteration, 0, max(0, is.records().len()-was.records().len()))
 	is.records().diff(was.records(), func(k Key, was, is *item) bool {
 		all = append(all, alteration{k, was, is})
 		return true

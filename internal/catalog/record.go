@@ -101,6 +101,10 @@ type Record struct {
 	// check of its owner, and not merely what is taken for granted.
 	Checked bool
 
+	// Duty is what the owner's activity check last settled on. It stands here for want
+	// of room below.
+	Duty Duty
+
 	// Port is where the service of an alias listens, 0 for one that does not say.
 	// It makes the service names of the alias, see ServiceName.
 	Port uint16
@@ -111,12 +115,10 @@ type Record struct {
 	// record's address is then only that of who tells.
 	Target string
 
-	// Duty is what the owner's activity check last settled on, Transition
-	// the number of the last transition (rising, per alias), Activated that of
-	// the last one to active, and Acted the last one whose hook has ended,
-	// however it ended. All addresses of one alias of one owner carry the same
-	// four.
-	Duty       Duty
+	// Transition is the number of the last transition of Duty (rising, per alias),
+	// Activated that of the last one to active, and Acted the last one whose hook
+	// has ended, however it ended. All addresses of one alias of one owner carry the
+	// same four.
 	Transition uint64
 	Acted      uint64
 	Activated  uint64

@@ -163,7 +163,7 @@ func (s *Set) onto(held *Set) *Set {
 
 // changed gives the keys whose records differ between two sets.
 func (s *Set) changed(old *Set) []Key {
-	var keys []Key
+	keys := make([]Key, 0, max(0, s.Len()-old.Len()))
 	s.records.diff(old.records, func(k Key, was, is *item) bool {
 		if was == nil || is == nil || was.Record != is.Record {
 			keys = append(keys, k)

@@ -34,7 +34,7 @@ func (n *Name) Answers() []Entry {
 func answers(entries []Entry) *[]Entry {
 	static := func(e Entry) bool { return e.Static && e.Priority != Origin }
 	first := slices.IndexFunc(entries, static)
-	if first < 0 {
+	if first < 0 || len(entries) == 1 {
 		return nil
 	}
 	// told is what is said of one address.

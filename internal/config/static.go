@@ -38,6 +38,7 @@ const maxBadLines = 20
 // there are beyond them.
 func ParseHosts(path string, data []byte, c *Config) (entries []HostsEntry, bad []Problem, more int) {
 	src := newSource(path, orderHosts, data)
+	entries = make([]HostsEntry, 0, min(len(src.lines), 1<<17)) // lines can be empty
 	for i, line := range src.lines {
 		wrong := func(offset int, err error) {
 			if len(bad) == maxBadLines {
@@ -57,7 +58,7 @@ func ParseHosts(path string, data []byte, c *Config) (entries []HostsEntry, bad 
 		}
 		entries = append(entries, HostsEntry{h, i + 1})
 	}
-	return entries, bad, more
+	return slices.Clip(entries), bad, more
 }
 
 const staticForm = "an address and its names"
@@ -88,16 +89,22 @@ func parseStaticHost(text, domain string, wrong func(offset int, err error)) (h 
 		return h, at, false
 	}
 	h.Addr = addr
-	given := map[string]bool{}
 	for _, word := range words[1:] {
 		here := next(word)
 		name, err := readName(word, domain)
 		if err != nil {
 			wrong(here, err)
-		} else if !given[name] {
-			given[name] = true
-			h.Names = append(h.Names, name)
+			continue
 		}
+		h.Names = append(h.Names, name)
+	}
+	if len(h.Names) > 1 {
+		given := map[string]bool{}
+		h.Names = slices.DeleteFunc(h.Names, func(name string) bool {
+			again := given[name]
+			given[name] = true
+			return again
+		})
 	}
 	return h, at, len(h.Names) > 0
 }
