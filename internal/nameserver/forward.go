@@ -101,36 +101,6 @@ func newForwarder(log *slog.Logger, spawn func(func())) *forwarder {
 // now is the time since a second before the forwarder began, so never 0.
 func (f *forwarder) now() int64 { return int64(time.Since(f.epoch)) }
 
-// sending is a packet for a resolver, with identifier 0.
-type sending struct {
-	ticket
-	to     *resolver
-	stream bool
-	at     int64
-	size   int
-	packet [headerSize + maxWireName + 4 + optSize]byte
-}
-
-// delivery is a reply for some askers.
-type delivery struct {
-	askers []client
-	m      *message
-	stale  bool
-	why    *reason
-}
-
-// outbox is what there is to do when the lock is let go.
-type outbox struct {
-	sends      []sending
-	deliveries []delivery
-	notes      []func()
-	buf        []byte
-	m          message
-	askers     []client // spare
-}
-
-func (o *outbox) note(fn func()) { o.notes = append(o.notes, fn) }
-
 // recall gives the reply to a question from what is kept, in buf when it fits; nil
 // when ask has to.
 func (f *forwarder) recall(in *inquiry, buf []byte) []byte {
@@ -371,44 +341,6 @@ func (f *forwarder) tell(fl *flight, r *resolver, err error, o *outbox) {
 	o.note(func() { f.log.Warn("resolver failed: "+r.String(), about...) })
 }
 
-// flush does what is in an outbox, and gives it back. Nobody holds the lock.
-func (f *forwarder) flush(o *outbox) {
-	for i := 0; i < len(o.sends); i++ {
-		if err := f.post(&o.sends[i]); err != nil {
-			s := &o.sends[i]
-			f.unanswered(s.to, s.ticket, s.at, err, o)
-		}
-	}
-	for _, d := range o.deliveries {
-		for i := range d.askers {
-			a := &d.askers[i]
-			o.buf = a.compose(o.buf, d.m, 0, d.stale, d.why)
-			a.to.reply(a, o.buf)
-		}
-		clear(d.askers)
-	}
-	for _, n := range o.notes {
-		n()
-	}
-	clear(o.deliveries)
-	clear(o.notes)
-	if cap(o.askers) > mostSpare {
-		o.askers = nil
-	}
-	o.sends, o.deliveries, o.notes = o.sends[:0], o.deliveries[:0], o.notes[:0]
-	f.outboxes.Put(o)
-}
-
-func (f *forwarder) post(s *sending) error {
-	switch {
-	case f.send != nil:
-		return f.send(s)
-	case s.stream:
-		return s.to.stream.ask(s)
-	}
-	return s.to.udp.ask(s)
-}
-
 // unanswered notes that a try has come to nothing, as errors of sockets tell.
 func (f *forwarder) unanswered(r *resolver, t ticket, sent int64, err error, o *outbox) {
 	now := f.now()
@@ -511,82 +443,6 @@ func (f *forwarder) again(fl *flight, i int, now int64, o *outbox) {
 	y.stream, y.sent, y.late = true, now, false
 	f.pack(fl, i, now, o)
 	fl.due = min(fl.due, now+fl.limit())
-}
-
-// run lets time go by for what waits, until ctx is done.
-func (f *forwarder) run(ctx context.Context) {
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	o := f.outboxes.Get().(*outbox)
-	f.mu.Lock()
-	f.begun = true
-	for _, r := range f.targets {
-		f.probeLoop(r, r.home, f.now(), o)
-	}
-	f.mu.Unlock()
-	f.flush(o)
-	for {
-		select {
-		case <-ctx.Done():
-			f.close()
-			return
-		case <-f.kick:
-		case <-timer.C:
-		}
-		now := f.now()
-		sweep := f.ports.sweep(now)
-		o := f.outboxes.Get().(*outbox)
-		f.mu.Lock()
-		next := f.scan(now, o)
-		if sweep != 0 && (next == 0 || sweep < next) {
-			next = sweep
-		}
-		f.armed = next
-		f.mu.Unlock()
-		f.flush(o)
-		if next != 0 {
-			timer.Reset(time.Duration(next - f.now()))
-		}
-	}
-}
-
-// scan moves on what is due, and gives when the next will be; 0: nothing waits.
-func (f *forwarder) scan(now int64, o *outbox) int64 {
-	// Who ends takes another into his place, so from the end on.
-	for i := len(f.live) - 1; i >= 0; i-- {
-		if fl := f.live[i]; fl.due <= now {
-			f.advance(fl, now, o)
-		}
-	}
-	next := int64(0)
-	for _, fl := range f.live {
-		if next == 0 || fl.due < next {
-			next = fl.due
-		}
-	}
-	if next == 0 {
-		return 0
-	}
-	return max(next, now+int64(scanEvery))
-}
-
-// close ends all that is under way, without an answer.
-func (f *forwarder) close() {
-	o := f.outboxes.Get().(*outbox)
-	f.mu.Lock()
-	f.closed = true
-	for len(f.live) > 0 {
-		fl := f.live[0]
-		d := delivery{m: new(message), why: noResolver}
-		d.m.bare(&fl.key, dns.RcodeServerFailure)
-		d.askers = f.end(fl)
-		o.deliveries = append(o.deliveries, d)
-	}
-	f.mu.Unlock()
-	o.sends = o.sends[:0]
-	f.flush(o)
-	f.ports.close()
-	f.cancel()
 }
 
 // refresh asks anew for what is kept and soon over.
