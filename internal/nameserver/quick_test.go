@@ -50,6 +50,8 @@ const balancedHouse = house + `
 10.0.0.2  10.0.9.4   hostmaster   60 master     100   active
 10.0.0.2  10.0.9.5   w.arpa       60 master     100   active
 10.0.0.2  fd00::4:5  ip6-only     60 master     100   active
+10.0.0.2  10.0.9.6   away         60 master     100   active    cname=www.example.org.
+10.0.0.3  10.0.9.7   away         60 master     100   active
 `
 
 // quickServers are servers that differ in what answers depend on. The last view of the
@@ -75,6 +77,7 @@ func quickServers(t testing.TB) map[string]*Server {
 		"no domain, arpa": {Config{}, balancedHouse},
 		"one label":       {Config{Rules: Rules{Domain: "example", Host: "z.server-01"}}, withoutArpa},
 		"one label twice": {Config{Rules: Rules{Domain: "example.example", Host: "example"}}, withoutArpa},
+		"like a length":   {Config{Rules: Rules{Domain: strings.Repeat("a", '0')}}, withoutArpa},
 		"hostmaster":      {Config{Rules: Rules{Domain: domain, Host: "hostmaster"}}, withoutArpa},
 		"resolvers":       {Config{Rules: Rules{Domain: domain, Host: "server-01"}, Resolvers: resolver1}, withoutArpa},
 		"owned":           {Config{Rules: Rules{Domain: domain, Host: "server-01", DomainOwned: true}, Resolvers: resolver1}, withoutArpa},
@@ -138,6 +141,7 @@ func quickQuestions(v *catalog.View, domains ...string) []dns.Question {
 	bare := []string{
 		"nothing", "no.thing", "rack.east", "east", "_web._tcp", "_x", "a.server-01", "a.hostmaster", "corp", "example",
 		"x.corp.example", "example.example", strings.Repeat("a", 63), strings.Repeat("a.", 80) + "b", "-", "0", strings.Repeat("5", 53),
+		"x0" + strings.Repeat("a", '0'), "web." + strings.Repeat("a", '0'),
 	}
 	for n := range v.Names() {
 		bare = append(bare, n.Name)

@@ -21,16 +21,16 @@ import (
 // standard library does around a call costs as much as the answer. What finds nothing
 // to read blocks, as a program in C would. See docs/decisions/0006-dns-answer-path.md.
 
-// descriptorUDP is a socket by its number, with what is read from it.
+// batchSize is how many packets are read and sent with one call, when there are as many.
+// A call costs as much as several answers.
+const batchSize = 16
+
+// descriptorUDP is a socket by its number, with what is read from it and sent to it.
 type descriptorUDP struct {
-	fd     uintptr
-	in     []byte
-	from   unix.RawSockaddrAny
-	oob    [oobSize]byte
-	iov    unix.Iovec
-	msg    unix.Msghdr
-	wild   bool
-	length uint32 // of from
+	fd      uintptr
+	slots   [batchSize]slot
+	in, out [batchSize]messageHeader
+	used    int // packets of the last read
 	// lively: packets come often enough to be waited for by the worker's own means;
 	// calm is how often it was called away since the last one.
 	lively bool
@@ -39,6 +39,36 @@ type descriptorUDP struct {
 	info [unix.SK_MEMINFO_VARS]uint32
 	size uint32
 	came unix.Timespec
+}
+
+// messageHeader is struct mmsghdr of recvmmsg(2).
+type messageHeader struct {
+	unix.Msghdr
+	n uint32 // octets
+}
+
+// slot has room for a packet, and for its reply.
+type slot struct {
+	in, out         [readSize]byte
+	from            unix.RawSockaddrAny
+	oob             [oobSize]byte
+	inIOV, replyIOV unix.Iovec
+}
+
+func newDescriptor(fd uintptr, wild bool) *descriptorUDP {
+	d := &descriptorUDP{fd: fd, used: batchSize}
+	for i := range d.slots {
+		s := &d.slots[i]
+		s.inIOV.Base = &s.in[0]
+		s.inIOV.SetLen(len(s.in))
+		d.in[i].Name, d.in[i].Iov = (*byte)(unsafe.Pointer(&s.from)), &s.inIOV
+		d.in[i].SetIovlen(1)
+		if wild {
+			d.in[i].Control = &s.oob[0]
+		}
+		d.out[i].SetIovlen(1)
+	}
+	return d
 }
 
 const (
@@ -109,27 +139,41 @@ func (r *rawUDP) close() {
 
 // write sends a reply to a client, from the address in the control message.
 func (r *rawUDP) write(p, control []byte, to netip.AddrPort) {
-	d := outgoing.Get().(*descriptorUDP)
-	defer outgoing.Put(d)
+	o := outgoing.Get().(*outgoingUDP)
+	defer outgoing.Put(o)
+	size := uint32(unix.SizeofSockaddrInet4)
 	if a := to.Addr(); a.Is4() {
-		*(*unix.RawSockaddrInet4)(unsafe.Pointer(&d.from)) = unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: a.As4()}
-		binary.BigEndian.PutUint16((*[4]byte)(unsafe.Pointer(&d.from))[2:], to.Port())
-		d.length = unix.SizeofSockaddrInet4
+		*(*unix.RawSockaddrInet4)(unsafe.Pointer(&o.to)) = unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: a.As4()}
 	} else {
-		*(*unix.RawSockaddrInet6)(unsafe.Pointer(&d.from)) = unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: a.As16(), Scope_id: indexOf(a.Zone())}
-		binary.BigEndian.PutUint16((*[4]byte)(unsafe.Pointer(&d.from))[2:], to.Port())
-		d.length = unix.SizeofSockaddrInet6
+		*(*unix.RawSockaddrInet6)(unsafe.Pointer(&o.to)) = unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: a.As16(), Scope_id: indexOf(a.Zone())}
+		size = unix.SizeofSockaddrInet6
 	}
-	d.prepare(p, d.length, copy(d.oob[:], control))
+	binary.BigEndian.PutUint16((*[4]byte)(unsafe.Pointer(&o.to))[2:], to.Port()) // behind the family in both
+	o.iov.Base = unsafe.SliceData(p)
+	o.iov.SetLen(len(p))
+	o.msg = unix.Msghdr{Name: (*byte)(unsafe.Pointer(&o.to)), Namelen: size, Iov: &o.iov}
+	o.msg.SetIovlen(1)
+	if n := copy(o.oob[:], control); n > 0 {
+		o.msg.Control = &o.oob[0]
+		o.msg.SetControllen(n)
+	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if r.fd >= 0 {
-		syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(r.fd), uintptr(unsafe.Pointer(&d.msg)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(r.fd), uintptr(unsafe.Pointer(&o.msg)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 	}
+	o.iov.Base = nil
 }
 
-// outgoing has what write needs, so that it allocates nothing.
-var outgoing = sync.Pool{New: func() any { return new(descriptorUDP) }}
+// outgoingUDP is what write needs, kept so that it allocates nothing.
+type outgoingUDP struct {
+	to  unix.RawSockaddrAny
+	oob [oobSize]byte
+	iov unix.Iovec
+	msg unix.Msghdr
+}
+
+var outgoing = sync.Pool{New: func() any { return new(outgoingUDP) }}
 
 // serveUDP answers the packets of one socket until it is interrupted.
 func (s *Server) serveUDP(ctx context.Context, k *socket) {
@@ -144,50 +188,94 @@ func (s *Server) serveUDP(ctx context.Context, k *socket) {
 
 func (s *Server) serveDescriptor(ctx context.Context, k *socket, fd uintptr) {
 	w := s.newWorker(k)
-	d := &descriptorUDP{fd: fd, in: w.in, wild: k.wild}
+	d := newDescriptor(fd, k.wild)
 	p := pace{started: time.Now()}
 	for {
 		n, e := d.read(unix.MSG_DONTWAIT)
 		if e == unix.EAGAIN {
 			n, e = d.wait(&s.spare)
-			p.rested()
+			p.begin()
 			if e == 0 && d.crowded() {
 				n, e = d.skip(n)
 			}
 		} else if p.late() && d.crowded() {
 			n, e = d.skip(n)
 		}
-		if n == 0 && ctx.Err() != nil {
-			return
-		}
 		if e != 0 {
-			if e != unix.EINTR && e != unix.EAGAIN && s.readFailed(ctx, "read UDP", k.addr, os.NewSyscallError("recvmsg", e)) {
+			if e != unix.EINTR && e != unix.EAGAIN && s.readFailed(ctx, "read UDP", k.addr, os.NewSyscallError("recvmmsg", e)) {
 				return
 			}
 			continue
 		}
-		from := d.sender()
-		if reply := w.reply(d.in[:n], from, d.source()); reply != nil {
-			// A reply that cannot be sent is as good as lost on the way, and the
-			// client asks again.
-			d.send(reply)
+		if d.in[0].n == 0 && ctx.Err() != nil {
+			return
 		}
+		replies := 0
+		for i := range n {
+			at := &d.slots[i]
+			w.out = at.out[:]
+			var source []byte
+			if k.wild {
+				source = replySource(at.oob[:d.in[i].Controllen])
+			}
+			if reply := w.reply(at.in[:d.in[i].n], at.sender(), source); reply != nil {
+				d.put(replies, i, reply, source)
+				replies++
+			}
+		}
+		d.send(replies)
 	}
 }
 
-// read reads a packet, if there is one.
-func (d *descriptorUDP) read(flags uintptr) (int, syscall.Errno) {
-	var n uintptr
-	var e syscall.Errno
-	if d.wild {
-		d.prepare(d.in, unix.SizeofSockaddrAny, len(d.oob))
-		n, _, e = syscall.RawSyscall(unix.SYS_RECVMSG, d.fd, uintptr(unsafe.Pointer(&d.msg)), flags)
-		d.length = d.msg.Namelen
-	} else {
-		d.length = unix.SizeofSockaddrAny
-		n, _, e = syscall.RawSyscall6(unix.SYS_RECVFROM, d.fd, uintptr(unsafe.Pointer(unsafe.SliceData(d.in))), uintptr(len(d.in)), flags, uintptr(unsafe.Pointer(&d.from)), uintptr(unsafe.Pointer(&d.length)))
+// put makes a reply to the packet in a slot the one to be sent at a place.
+func (d *descriptorUDP) put(place, i int, reply, source []byte) {
+	at, m := &d.slots[i], &d.out[place]
+	at.replyIOV.Base = unsafe.SliceData(reply)
+	at.replyIOV.SetLen(len(reply))
+	m.Name, m.Namelen, m.Iov = d.in[i].Name, d.in[i].Namelen, &at.replyIOV
+	m.Control = unsafe.SliceData(source)
+	m.SetControllen(len(source))
+}
+
+// send sends the first replies. One that cannot be sent is as good as lost on the way,
+// and the client asks again; the others are sent.
+func (d *descriptorUDP) send(replies int) {
+	for at := 0; at < replies; {
+		n, _, e := syscall.RawSyscall6(unix.SYS_SENDMMSG, d.fd, uintptr(unsafe.Pointer(&d.out[at])), uintptr(replies-at), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+		if e != 0 {
+			n = 1
+		}
+		at += int(n)
 	}
-	return int(n), e
+}
+
+// read reads what packets there are, batchSize at most, and gives how many. With
+// MSG_WAITFORONE it waits for the first.
+func (d *descriptorUDP) read(flags uintptr) (int, syscall.Errno) {
+	d.prepare()
+	n, _, e := syscall.RawSyscall6(unix.SYS_RECVMMSG, d.fd, uintptr(unsafe.Pointer(&d.in)), batchSize, flags, 0, 0)
+	return d.got(n, e)
+}
+
+// got notes how many packets were read.
+func (d *descriptorUDP) got(n uintptr, e syscall.Errno) (int, syscall.Errno) {
+	if e != 0 {
+		return 0, e
+	}
+	d.used = int(n)
+	return d.used, 0
+}
+
+// prepare gives all room to the packets that are to come. The system says in the same
+// place how much it took.
+func (d *descriptorUDP) prepare() {
+	for i := range d.used {
+		m := &d.in[i]
+		m.Namelen = unix.SizeofSockaddrAny
+		if m.Control != nil {
+			m.SetControllen(oobSize)
+		}
+	}
 }
 
 // wait waits for a packet and reads it, or until something is to be done.
@@ -200,7 +288,7 @@ func (d *descriptorUDP) read(flags uintptr) (int, syscall.Errno) {
 func (d *descriptorUDP) wait(spare *atomic.Int32) (int, syscall.Errno) {
 	if d.lively {
 		if spare.Add(-1) >= 0 {
-			n, e := d.read(0)
+			n, e := d.read(unix.MSG_WAITFORONE)
 			spare.Add(1)
 			switch e {
 			case 0:
@@ -224,17 +312,9 @@ func (d *descriptorUDP) wait(spare *atomic.Int32) (int, syscall.Errno) {
 
 // readIdle waits for a packet and reads it. The scheduler knows of it.
 func (d *descriptorUDP) readIdle() (int, syscall.Errno) {
-	var n uintptr
-	var e syscall.Errno
-	if d.wild {
-		d.prepare(d.in, unix.SizeofSockaddrAny, len(d.oob))
-		n, _, e = syscall.Syscall(unix.SYS_RECVMSG, d.fd, uintptr(unsafe.Pointer(&d.msg)), 0)
-		d.length = d.msg.Namelen
-	} else {
-		d.length = unix.SizeofSockaddrAny
-		n, _, e = syscall.Syscall6(unix.SYS_RECVFROM, d.fd, uintptr(unsafe.Pointer(unsafe.SliceData(d.in))), uintptr(len(d.in)), 0, uintptr(unsafe.Pointer(&d.from)), uintptr(unsafe.Pointer(&d.length)))
-	}
-	return int(n), e
+	d.prepare()
+	n, _, e := syscall.Syscall6(unix.SYS_RECVMMSG, d.fd, uintptr(unsafe.Pointer(&d.in)), batchSize, unix.MSG_WAITFORONE, 0, 0)
+	return d.got(n, e)
 }
 
 // widen makes processors for workers that wait, one for each that the program had.
@@ -245,38 +325,8 @@ func (s *Server) widen() (restore func()) {
 	return func() { runtime.GOMAXPROCS(n) }
 }
 
-// prepare makes the message header for a packet in p.
-func (d *descriptorUDP) prepare(p []byte, name uint32, oob int) {
-	d.iov.Base = unsafe.SliceData(p)
-	d.iov.SetLen(len(p))
-	d.msg = unix.Msghdr{Name: (*byte)(unsafe.Pointer(&d.from)), Namelen: name, Iov: &d.iov}
-	d.msg.SetIovlen(1)
-	if oob > 0 {
-		d.msg.Control = &d.oob[0]
-		d.msg.SetControllen(oob)
-	}
-}
-
-// source is the control message with which the reply leaves from where it was asked.
-func (d *descriptorUDP) source() []byte {
-	if !d.wild {
-		return nil
-	}
-	return replySource(d.oob[:d.msg.Controllen])
-}
-
-// send sends a reply to where the last packet came from.
-func (d *descriptorUDP) send(p []byte) {
-	if d.wild {
-		d.prepare(p, d.length, int(d.msg.Controllen))
-		syscall.RawSyscall(unix.SYS_SENDMSG, d.fd, uintptr(unsafe.Pointer(&d.msg)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-		return
-	}
-	syscall.RawSyscall6(unix.SYS_SENDTO, d.fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, uintptr(unsafe.Pointer(&d.from)), uintptr(d.length))
-}
-
-// sender is who sent the last packet.
-func (d *descriptorUDP) sender() netip.AddrPort {
+// sender is who sent the packet.
+func (d *slot) sender() netip.AddrPort {
 	switch d.from.Addr.Family {
 	case unix.AF_INET:
 		a := (*unix.RawSockaddrInet4)(unsafe.Pointer(&d.from))
@@ -324,33 +374,23 @@ func zoneOf(index uint32) string {
 // pace notices that a worker that has always something to do was kept from it.
 type pace struct {
 	started time.Time
-	last    time.Duration // since started
-	count   uint8
+	last    time.Duration // since started, when the last batch began
 }
 
-const (
-	// lookEach is how many packets there are between two looks at the clock, which
-	// cost as much as a hundredth of one.
-	lookEach = 8
-	// tooOld is the age from which packets are taken out, and how long a worker may
-	// take for lookEach of them before it looks whether it was kept from its work.
-	tooOld = 5 * time.Millisecond
-)
+// tooOld is the age from which packets are taken out, and how long a worker may take
+// for a batch before it looks whether it was kept from its work.
+const tooOld = 5 * time.Millisecond
 
-// late says whether the last packets took so long that the worker did not run for most
-// of that time.
+// late says whether the last batch took so long that the worker did not run for most
+// of that time. Another one begins.
 func (p *pace) late() bool {
-	if p.count++; p.count%lookEach != 0 {
-		return false
-	}
-	now := time.Since(p.started)
 	was := p.last
-	p.last = now
-	return was != 0 && now-was > tooOld
+	p.begin()
+	return p.last-was > tooOld
 }
 
-// rested: there was nothing to do.
-func (p *pace) rested() { p.last, p.count = 0, 0 }
+// begin: a batch begins.
+func (p *pace) begin() { p.last = time.Since(p.started) }
 
 // crowded says whether the receive buffer is nearly full, so that packets are lost.
 func (d *descriptorUDP) crowded() bool {
@@ -359,8 +399,8 @@ func (d *descriptorUDP) crowded() bool {
 	return e == 0 && d.info[unix.SK_MEMINFO_RMEM_ALLOC] > d.info[unix.SK_MEMINFO_RCVBUF]/4*3
 }
 
-// skip reads on, from a packet of n octets, to the first one that is not old, if there
-// is one.
+// skip reads on, from a batch of n packets, to the first one whose last packet is not
+// old, if there is one.
 func (d *descriptorUDP) skip(n int) (int, syscall.Errno) {
 	e := syscall.Errno(0)
 	for e == 0 && d.old() {
@@ -369,7 +409,7 @@ func (d *descriptorUDP) skip(n int) (int, syscall.Errno) {
 	return n, e
 }
 
-// old says whether the last packet came long ago. The system notes when packets come
+// old says whether the last packet that was read came long ago. The system notes when packets come
 // since it was asked for the first time; of those before that it is not known.
 func (d *descriptorUDP) old() bool {
 	_, _, e := syscall.RawSyscall(unix.SYS_IOCTL, d.fd, unix.SIOCGSTAMPNS, uintptr(unsafe.Pointer(&d.came)))
