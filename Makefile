@@ -119,7 +119,7 @@ bench:
 # from the cache; a change in a table of 100,000 names.
 .PHONY: bench-dns
 bench-dns:
-	$(GO) test -run '^$$' -bench '^Benchmark(Quick|Ask|Change|Snapshot)' -benchmem -count 5 ./internal/nameserver
+	$(GO) test -run '^$$' -bench '^Benchmark(Quick|Ask|Change|Snapshot|Overload)' -benchmem -count 5 ./internal/nameserver
 
 .PHONY: clean
 clean:

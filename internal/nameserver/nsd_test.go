@@ -66,7 +66,7 @@ zone:
 	var out bytes.Buffer
 	cmd := exec.Command(program, "-d", "-c", file)
 	cmd.Stdout, cmd.Stderr = &out, &out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = endsWithUs()
 	fatal(t, cmd.Start())
 	ended := make(chan struct{})
 	go func() {

@@ -53,6 +53,8 @@ type Server struct {
 	rng   balance.Rand
 	// spare is how many workers more may keep a processor while they wait.
 	spare atomic.Int32
+	// tooOld is tooOld, but for tests.
+	tooOld time.Duration
 	// portable: without what there is on one system only, for tests.
 	portable bool
 
@@ -94,7 +96,7 @@ func New(cfg Config, view func() *catalog.View) *Server {
 	s := &Server{
 		bind: cfg.Bind, port: cfg.Port, tls: cfg.TLS, view: view, log: cfg.Log,
 		conns: newConnections(maxConns, maxConnsOfHost), idle: tcpIdle, slow: tcpWrite,
-		transfers: make(chan struct{}, maxTransfers), rng: globalRand{},
+		transfers: make(chan struct{}, maxTransfers), rng: globalRand{}, tooOld: tooOld,
 	}
 	crand.Read(s.secret[:]) // never fails
 	s.inquiries.New = func() any { return new(inquiry) }

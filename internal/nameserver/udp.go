@@ -20,6 +20,11 @@ const (
 	// errorPause is how long a reader waits after an error of its socket, so
 	// that one that stays costs no more than a log line a second.
 	errorPause = 50 * time.Millisecond
+
+	// tooOld is the age from which packets are taken out unanswered when there are too
+	// many, and how long a worker may take for a few before it looks whether it was
+	// kept from its work.
+	tooOld = 5 * time.Millisecond
 )
 
 // worker answers packets of one socket, one after the other.

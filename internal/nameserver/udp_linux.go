@@ -39,6 +39,8 @@ type descriptorUDP struct {
 	info [unix.SK_MEMINFO_VARS]uint32
 	size uint32
 	came unix.Timespec
+	// most is the age from which packets are taken out.
+	most time.Duration
 }
 
 // messageHeader is struct mmsghdr of recvmmsg(2).
@@ -189,6 +191,7 @@ func (s *Server) serveUDP(ctx context.Context, k *socket) {
 func (s *Server) serveDescriptor(ctx context.Context, k *socket, fd uintptr) {
 	w := s.newWorker(k)
 	d := newDescriptor(fd, k.wild)
+	d.most = s.tooOld
 	p := pace{started: time.Now()}
 	for {
 		n, e := d.read(unix.MSG_DONTWAIT)
@@ -377,10 +380,6 @@ type pace struct {
 	last    time.Duration // since started, when the last batch began
 }
 
-// tooOld is the age from which packets are taken out, and how long a worker may take
-// for a batch before it looks whether it was kept from its work.
-const tooOld = 5 * time.Millisecond
-
 // late says whether the last batch took so long that the worker did not run for most
 // of that time. Another one begins.
 func (p *pace) late() bool {
@@ -413,5 +412,5 @@ func (d *descriptorUDP) skip(n int) (int, syscall.Errno) {
 // since it was asked for the first time; of those before that it is not known.
 func (d *descriptorUDP) old() bool {
 	_, _, e := syscall.RawSyscall(unix.SYS_IOCTL, d.fd, unix.SIOCGSTAMPNS, uintptr(unsafe.Pointer(&d.came)))
-	return e == 0 && time.Since(time.Unix(int64(d.came.Sec), int64(d.came.Nsec))) > tooOld
+	return e == 0 && time.Since(time.Unix(int64(d.came.Sec), int64(d.came.Nsec))) > d.most
 }

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package nameserver
+
+import "syscall"
+
+func endsWithUs() *syscall.SysProcAttr { return nil }
