@@ -76,7 +76,7 @@ func newDescriptor(fd uintptr, wild bool) *descriptorUDP {
 const (
 	// receiveTimeout makes signals end a call that waits, instead of the system
 	// resuming it: see signal(7). It is none of ours to be woken so often.
-	receiveTimeout = time.Second
+	receiveTimeout = time.Minute
 
 	// mostCalm is how often a worker is called away, once in 10 ms, before no more
 	// packets are expected soon.
