@@ -80,6 +80,80 @@ func (t table[K, T]) hashOf(k K) uint64 {
 // len gives the number of entries.
 func (t table[K, T]) len() int { return t.size }
 
+// tableOf gives the table of these entries, of different keys, that setting one after the
+// other would make, without all that lies between. It changes their order.
+func tableOf[K comparable, T any](entries []entry[K, T], hash func(K) uint64) table[K, T] {
+	t := table[K, T]{size: len(entries), hash: hash}
+	if len(entries) == 0 {
+		return t
+	}
+	list := make([]hashed[K, T], len(entries))
+	for i, e := range entries {
+		list[i] = hashed[K, T]{t.hashOf(e.key), e}
+	}
+	t.root = nodeOf(list, make([]hashed[K, T], len(list)), 0)
+	return t
+}
+
+type hashed[K comparable, T any] struct {
+	hash uint64
+	entry[K, T]
+}
+
+// nodeOf makes the node of a list. It uses room, which is as long.
+func nodeOf[K comparable, T any](list, room []hashed[K, T], shift uint) *node[K, T] {
+	n := &node[K, T]{}
+	if shift >= hashBits {
+		for i := range list {
+			n.entries = append(n.entries, list[i].entry)
+		}
+		return n
+	}
+	// end is where each slot's part of the list ends, once it is in order of the slots.
+	var end [1 << slotBits]int
+	for i := range list {
+		end[list[i].hash>>shift&(1<<slotBits-1)]++
+	}
+	held := 0
+	for s, at := 0, 0; s < len(end); s++ {
+		switch end[s] {
+		case 0:
+		case 1:
+			n.held |= 1 << s
+			held++
+		default:
+			n.below |= 1 << s
+		}
+		at += end[s]
+		end[s] = at
+	}
+	for i := len(list) - 1; i >= 0; i-- {
+		s := list[i].hash >> shift & (1<<slotBits - 1)
+		end[s]-- // where it begins, in the end
+		room[end[s]] = list[i]
+	}
+	if held > 0 {
+		n.entries = make([]entry[K, T], 0, held)
+	}
+	if n.below != 0 {
+		n.nodes = make([]*node[K, T], 0, bits.OnesCount32(n.below))
+	}
+	for s := range end {
+		from, to := end[s], len(list)
+		if s+1 < len(end) {
+			to = end[s+1]
+		}
+		switch to - from {
+		case 0:
+		case 1:
+			n.entries = append(n.entries, room[from].entry)
+		default:
+			n.nodes = append(n.nodes, nodeOf(room[from:to], list[from:to], shift+slotBits))
+		}
+	}
+	return n
+}
+
 // get gives what k leads to, nil if nothing. It does not allocate.
 func (t table[K, T]) get(k K) *T {
 	n := t.root

@@ -89,6 +89,13 @@ func TestTableModel(t *testing.T) {
 				for _, v := range versions {
 					v.check(t, keys)
 					checkShape(t, v)
+					var entries []entry[int, int]
+					for k, val := range v.model {
+						entries = append(entries, entry[int, int]{k, val})
+					}
+					at := version{tableOf(entries, hash), v.model}
+					at.check(t, keys)
+					checkShape(t, at)
 				}
 				a := versions[rapid.IntRange(0, len(versions)-1).Draw(t, "a")]
 				b := versions[rapid.IntRange(0, len(versions)-1).Draw(t, "b")]

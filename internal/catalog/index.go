@@ -118,6 +118,10 @@ func (v *View) replace(o Owner, is *Member) {
 		return true
 	})
 	slices.SortFunc(all, func(a, b alteration) int { return compareKeys(a.key, b.key) })
+	if v.names.len() == 0 && is.visible() {
+		v.begin(o, all)
+		all = nil
+	}
 	b := new(batch)
 	for len(all) > 0 {
 		n := 1
@@ -132,6 +136,44 @@ func (v *View) replace(o Owner, is *Member) {
 	} else {
 		v.members = v.members.delete(o)
 	}
+}
+
+// begin makes the indexes of the records of the first member that has any, who is
+// visible. A start has a hundred thousand at once where there is a large hosts file.
+func (v *View) begin(o Owner, all []alteration) {
+	b := new(batch)
+	var names []entry[string, Name]
+	rest := all
+	for len(rest) > 0 {
+		n := 1
+		for n < len(rest) && rest[n].key.Name == rest[0].key.Name {
+			n++
+		}
+		name := (*Name)(nil).altered(rest[0].key.Name, o, rest[:n], true, true)
+		names = append(names, entry[string, Name]{name.Name, name})
+		v.count(b, name.Name, true)
+		if name.Serves() {
+			for _, protocol := range protocols {
+				v.count(b, ServiceName(name.Name, protocol), true)
+			}
+		}
+		rest = rest[n:]
+	}
+	v.names = tableOf(names, v.names.hash)
+	slices.SortFunc(all, func(a, b alteration) int { return a.key.Addr.Compare(b.key.Addr) })
+	var places []entry[netip.Addr, place]
+	for _, a := range all {
+		if !a.is.Priority.known() {
+			continue
+		}
+		k, last := placeKey{a.key.Name, o}, len(places)-1
+		if last >= 0 && places[last].key == a.key.Addr {
+			places[last].val = places[last].val.altered(b, k, a.is)
+		} else {
+			places = append(places, entry[netip.Addr, place]{a.key.Addr, &place{one: a.is}})
+		}
+	}
+	v.places = tableOf(places, v.places.hash)
 }
 
 // rename brings the indexes up to date with the alterations of one name, sorted by
