@@ -94,3 +94,29 @@ func TestOptionsDoNotCut(t *testing.T) {
 		t.Errorf("TC %v, %d answers, %v", m.Truncated, len(m.Answer), m.IsEdns0())
 	}
 }
+
+// TestAdditionalGivesWay: the addresses that come with a service make room for the
+// options that the client asked for.
+func TestAdditionalGivesWay(t *testing.T) {
+	s := newServer(t, Config{Rules: Rules{MaxAnswers: 9, Host: strings.Repeat("h", 60), Domain: domain}})
+	var b strings.Builder
+	for i := range 9 {
+		fmt.Fprintf(&b, "10.0.0.%[1]d 10.0.0.%[1]d h%[1]d 60 origin 0 active\n10.0.0.%[1]d 10.0.0.%[1]d web 60 master 100 active port=80\n", i)
+	}
+	view := table(t, b.String())
+	s.view = func() *catalog.View { return view }
+	for _, options := range []int{0, 1} {
+		var m dns.Msg
+		fatal(t, m.Unpack(s.handle(edit(t, about("_web._tcp.", dns.TypeSRV, func(m *dns.Msg) {
+			if options == 1 {
+				with(nsid(""))(m)
+			} else {
+				with()(m)
+			}
+			m.IsEdns0().SetUDPSize(512)
+		})), nil, friend, false).reply))
+		if extra := 9 * (1 - options); m.Truncated || len(m.Answer) != 9 || len(m.Extra)-1 != extra || len(m.IsEdns0().Option) != options {
+			t.Errorf("%d options: TC %v, %d answers, %d additional, %v", options, m.Truncated, len(m.Answer), len(m.Extra)-1, m.IsEdns0())
+		}
+	}
+}

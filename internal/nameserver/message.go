@@ -226,10 +226,15 @@ func (q *query) pack(buf []byte, m *dns.Msg) []byte {
 	m.Rcode = rcode & 0xF
 	m.Compress = true
 	out, err := m.PackBuffer(buf)
+	if err == nil && len(out)+q.sizeOPT() > q.limit && len(m.Extra) > 0 {
+		// Without additional records nothing that was asked for is missing (RFC
+		// 2181 §9).
+		m.Extra = nil
+		out, err = m.PackBuffer(buf)
+	}
 	if err == nil && len(out)+q.sizeOPT() > q.limit {
-		// Without additional records and what the client can do without it may
-		// fit, and then nothing that was asked for is missing (RFC 2181 §9);
-		// else TC tells the client to come again over TCP.
+		// Without what the client can do without it may fit; else TC tells the
+		// client to come again over TCP.
 		q.options, q.why = q.options[:q.needed], nil
 		m.Extra = q.room()
 		m.Truncate(q.limit)
