@@ -80,4 +80,7 @@ var forwardMutants = []mutant{
 	{"what follows a question is looked through before it is passed on",
 		"internal/nameserver/forward.go", "	if !o.m.read(raw, &fl.key) {\n		return false\n	}", "	if !o.m.read(raw, &fl.key) {\n		o.m.wire = raw\n	}",
 		"./internal/nameserver", "TestForwardLies"},
+	{"one lost packet costs no answer when the other resolvers are closed",
+		"internal/nameserver/flight.go", "last == nil && r != nil {", "last == nil && r != nil && false {",
+		"./internal/nameserver", "TestResolveOrder"},
 }

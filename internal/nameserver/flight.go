@@ -91,6 +91,10 @@ func (fl *flight) move(now int64, missed func(*try)) (ask *resolver, over bool) 
 		fl.next++
 	}
 	if fl.next == len(fl.order) || len(fl.tries) == maxTries {
+		if r := fl.lost(); last == nil && r != nil {
+			fl.due = min(fl.due, now+fl.limit())
+			return r, false
+		}
 		return nil, last == nil
 	}
 	next := fl.order[fl.next]
@@ -118,6 +122,23 @@ func (fl *flight) move(now int64, missed func(*try)) (ask *resolver, over bool) 
 		fl.due = min(fl.due, max(fl.hedge, now+int64(next.health.usual())))
 	}
 	return next, false
+}
+
+// lost gives the one resolver that was silent while all others cannot be asked,
+// once: a packet may have been lost.
+func (fl *flight) lost() (r *resolver) {
+	if fl.unhelpful != nil || len(fl.tries) < 2 || len(fl.tries) == maxTries {
+		return nil
+	}
+	for i := range fl.tries {
+		if y := &fl.tries[i]; !y.over {
+			if r != nil {
+				return nil
+			}
+			r = y.to
+		}
+	}
+	return r
 }
 
 // isUnhelpful reports the codes with which a resolver says that it cannot tell,

@@ -39,6 +39,18 @@ func says(rcode int) play {
 
 func silent(*dns.Msg, func(*dns.Msg)) error { return nil }
 
+// deafAtFirst does not hear the first question.
+func deafAtFirst(p play) play {
+	var heard bool
+	return func(q *dns.Msg, reply func(*dns.Msg)) error {
+		if !heard {
+			heard = true
+			return nil
+		}
+		return p(q, reply)
+	}
+}
+
 func closed(*dns.Msg, func(*dns.Msg)) error { return errors.New("connection refused") }
 
 // after answers when d has gone by.
@@ -242,6 +254,8 @@ func TestResolveOrder(t *testing.T) {
 		{"the code as it is when nobody knows better", []play{no, silent}, "REFUSED", "1 2", 2 * time.Second},
 		{"a single one is asked twice", []play{closed}, "none", "1 1", 0},
 		{"a single silent one", []play{silent}, "none", "1 1", 4 * time.Second},
+		{"a packet is lost and nobody else can be asked", []play{deafAtFirst(ok), closed}, "NOERROR", "1 2 1", 2 * time.Second},
+		{"the only one that can be asked is silent", []play{silent, closed}, "none", "1 2 1", 4 * time.Second},
 		{"two silent ones", []play{silent, silent}, "none", "1 2", 2400 * ms},
 		{"late is better than never", []play{after(2300*ms, ok), silent}, "NOERROR", "1 2", 2300 * ms},
 		{"four silent ones share the time", []play{silent, silent, silent, silent}, "none", "1 2 3 4", 2200 * ms},
