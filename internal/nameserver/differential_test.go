@@ -340,6 +340,9 @@ func (a *asked) exchange(at netip.AddrPort) ([]byte, error) {
 			return reply, nil
 		}
 		last = err
+		// One that closes at once, such as an NSD between two of its processes,
+		// is not asked in a hurry.
+		time.Sleep(100 * time.Millisecond)
 	}
 	return nil, last
 }

@@ -225,7 +225,7 @@ func TestForwardLiarOnly(t *testing.T) {
 	if got := lines(r.Answer); got != text("example.org. 77 IN A 192.0.2.1") {
 		t.Errorf("got %s", got)
 	}
-	if took := time.Since(start); took < firstUsual {
+	if took := time.Since(start); took < leastUsual { // the loop probe may have told its usual time
 		t.Errorf("the next resolver was asked after %v", took)
 	}
 }
