@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,10 +42,9 @@ func silent(*dns.Msg, func(*dns.Msg)) error { return nil }
 
 // deafAtFirst does not hear the first question.
 func deafAtFirst(p play) play {
-	var heard bool
+	var heard atomic.Bool
 	return func(q *dns.Msg, reply func(*dns.Msg)) error {
-		if !heard {
-			heard = true
+		if !heard.Swap(true) {
 			return nil
 		}
 		return p(q, reply)
