@@ -138,9 +138,9 @@ func TestClients(t *testing.T) {
 	write(t, filepath.Join(c.dir, "nsswitch.conf"), "hosts: dns\nnetworks: dns\n", 0o644)
 
 	t.Run("glibc, getent", c.getent)
-	t.Run("glibc, getaddrinfo", func(t *testing.T) { c.library(t, c.compile(t, "gcc"), len(many())) })
+	t.Run("glibc, getaddrinfo", func(t *testing.T) { c.resolves(t, c.compile(t, "gcc"), len(many())) })
 	// musl asks again over TCP since 1.2.4 only; before, it takes what fits.
-	t.Run("musl, getaddrinfo", func(t *testing.T) { c.library(t, c.compile(t, "musl-gcc", "-static"), 20) })
+	t.Run("musl, getaddrinfo", func(t *testing.T) { c.resolves(t, c.compile(t, "musl-gcc", "-static"), 20) })
 	t.Run("Go", c.golang)
 	t.Run("Java", c.java)
 	t.Run("dnspython", c.dnspython)
@@ -262,7 +262,7 @@ func (c *clients) compile(t *testing.T, compiler string, args ...string) string 
 	return program
 }
 
-func (c *clients) library(t *testing.T, program string, least int) {
+func (c *clients) resolves(t *testing.T, program string, least int) {
 	argv := append([]string{program, "srv:_web._tcp.corp.example", "txt:web.corp.example", "srv:web.corp.example"}, names()...)
 	out, err := c.configured(t, "", argv...).CombinedOutput()
 	if err != nil {

@@ -226,7 +226,7 @@ func (g *Gossip) open(link Transport, port uint16) (*session, error) {
 // membership makes a new member list, in which there is nobody yet but us.
 func (g *Gossip) membership(link Transport, port uint16, t Tuning) (*delegate, *memberlist.Memberlist, error) {
 	d := newDelegate(g.cfg.Self, g.cat, g.removals, timingFor(t.Lifetime, t.SendInterval), g.log)
-	d.config = g.library(d, guarded{link, t.ReceiveTimeout}, port)
+	d.config = g.memberlistConfig(d, guarded{link, t.ReceiveTimeout}, port)
 	d.config.TCPTimeout = t.ReceiveTimeout
 	list, err := memberlist.Create(d.config)
 	return d, list, err
@@ -250,8 +250,8 @@ func (g *Gossip) close(s *session, transport Transport) error {
 	return err
 }
 
-// library is memberlist's configuration.
-func (g *Gossip) library(d *delegate, t Transport, port uint16) *memberlist.Config {
+// memberlistConfig is memberlist's configuration.
+func (g *Gossip) memberlistConfig(d *delegate, t Transport, port uint16) *memberlist.Config {
 	c := memberlist.DefaultLANConfig()
 	c.Name = g.cfg.Self.String()
 	c.Transport = t
