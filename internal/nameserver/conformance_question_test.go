@@ -31,6 +31,7 @@ type posed struct {
 //	+nsid +cookie=HEX +opt=CODE:HEX +padding=N +keepalive +ednsflags=HEX
 //	+badopt                        it is not at the root
 //	+opts=N                        so many of them
+//	+tsig=NAME                     a signature with that key, behind what is there
 //	+questions=N +records=N        how many there are
 //	+counts=A,B,C,D                what the header says, whatever there is
 //	+cut=N +trailing=HEX           octets at the end, less or more
@@ -127,6 +128,11 @@ func questionOf(t *testing.T, words string) posed {
 				m.Extra = append(m.Extra, opt())
 			}
 			q.whole = q.whole && number(value) < 2
+		case "+tsig":
+			m.Extra = append(m.Extra, &dns.TSIG{
+				Hdr: dns.RR_Header{Name: value, Rrtype: dns.TypeTSIG, Class: dns.ClassANY}, Algorithm: dns.HmacSHA256,
+				TimeSigned: 1700000000, Fudge: 300, MACSize: 32, MAC: strings.Repeat("ab", 32), OrigId: m.Id,
+			})
 		case "+questions":
 			m.Question = slices.Repeat(m.Question[:1], number(value))
 			q.whole = false
@@ -167,6 +173,9 @@ func questionOf(t *testing.T, words string) posed {
 				t.Fatalf("%s: %s?", words, word)
 			}
 		}
+	}
+	if _, err := signature(m); err != nil {
+		q.whole = false
 	}
 	var err error
 	q.wire, err = m.Pack()

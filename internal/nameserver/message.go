@@ -71,7 +71,11 @@ func (s *Server) handle(raw, buf []byte, from netip.AddrPort, tcp bool) verdict 
 		return verdict{reply: headerOnly(buf, raw, dns.RcodeNotImplemented)}
 	}
 	var msg dns.Msg
+	var sig *dns.TSIG
 	opt, err := unpackQuery(&msg, raw)
+	if err == nil {
+		sig, err = signature(&msg)
+	}
 	if err != nil {
 		if s.malformed.allow() {
 			s.log.Info("malformed query", "client", from, "error", err)
@@ -112,6 +116,9 @@ func (s *Server) handle(raw, buf []byte, from netip.AddrPort, tcp bool) verdict 
 	if !now.rules.mayAsk(from.Addr()) {
 		q.why = notAsked
 		return verdict{reply: q.pack(buf, &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: dns.RcodeRefused}})}
+	}
+	if sig != nil {
+		return verdict{reply: q.refuseKey(buf, sig)}
 	}
 	if q.question.Qclass != dns.ClassINET {
 		q.why = notSupported
