@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -51,13 +52,14 @@ func TestTCPPipelinedBound(t *testing.T) {
 	const all = 3 * maxPipelined
 	var now, most atomic.Int64
 	full, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once // after the release there may be as many again
 	addr := serve(t, Config{Resolvers: via(
 		upstream(t, func(w dns.ResponseWriter, r *dns.Msg) {
 			n := now.Add(1)
 			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
 			}
 			if n == maxPipelined {
-				close(full)
+				once.Do(func() { close(full) })
 			}
 			<-release
 			now.Add(-1)
