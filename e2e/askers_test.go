@@ -46,42 +46,22 @@ func (c *clients) askers(t *testing.T, program []string, options []option) {
 	}
 }
 
-// kdig has every option that changes what goes out, and those of the output, for
-// what they print was read from the wire. Left out are +tls, +https and +quic, which
-// are other transports, +proxy and -y, which want a server that is told of them.
-func (c *clients) kdig(t *testing.T) {
-	at := []string{"kdig", "@" + clientsServer, "+timeout=20"}
-	c.askers(t, append(at, "web.corp.example", "A"), []option{
-		of("", ""), of("-4", ""), of("-b "+clientsAddr, ""), of("-c IN", ""), of("-p 53", ""), of("-d", ""),
-		of("-q web.corp.example -t AAAA", clientsServer6), of("-x "+clientsServer, "server-01.corp.example."), of("-x "+clientsServer6, "server-01.corp.example."),
-		of("+multiline", ""), of("+short", ""), of("+generic", "\\# 4 0A000085"), of("+json", `"RCODE": 0|"rdataA": "10.0.0.133"`), of("+noidn", ""),
-		of("+aaflag", ""), of("+tcflag", ""), of("+rdflag", "rd"), of("+nordflag", ""), of("+norecurse", ""), of("+raflag", ""),
-		of("+zflag", ""), of("+adflag", ""), of("+cdflag", ";; Flags: qr aa rd ra cd"), of("+dnssec", "flags: do"),
-		of("+noall +answer", ""), of("+qr", ""), of("+noheader", ""), of("+nocomments", ""), of("+noopt", ""), of("+opttext", ""),
-		of("+noquestion", ""), of("+noauthority", ""), of("+noadditional", ""), of("+notsig", ""), of("+nostats", ""), of("+noclass", ""),
-		of("+nottl", ""), of("+nocrypto", ""), of("+noanswer", "ANSWER: 1"),
-		of("+tcp", "(TCP)"), of("+tcp +fastopen", "(TCP)"), of("+ignore", ""), of("+tcp +keepopen", "(TCP)"),
-		of("+nsid", "server-01.corp.example"), of("+bufsize=512", ""), of("+bufsize=65535", ""), of("+bufsize=0", ""),
-		of("+padding", ""), of("+padding=400", ""), of("+alignment", ""), of("+alignment=512", ""),
-		of("+subnet=192.0.2.0/24", ""), of("+subnet=2001:db8::/56", ""), of("+subnet=0.0.0.0/0", ""),
-		of("+edns", "Version: 0"), of("+edns=0", "Version: 0"), of("+noedns", "!Version"), of("+edns=1", "BADVERS"), of("+edns=255", "BADVERS"),
-		of("+timeout=9", ""), of("+retry=5", ""), of("+expire", ""),
-		of("+cookie", "COOKIE"), of("+cookie=0123456789abcdef", "COOKIE: 0123456789ABCDEF"),
-		of("+badcookie +cookie=0123456789abcdef00112233445566778899aabbccddeeff", "WARNING: bad cookie|"+clientsServer),
-		of("+ednsopt=65001", ""), of("+ednsopt=65001:beef", ""), of("+ednsopt=8:0009", ""), of("+ednsopt=3", "server-01.corp.example"),
-		of("+nsid +cookie +dnssec +padding +subnet=192.0.2.0/24 +adflag +cdflag", "server-01.corp.example|COOKIE|flags: do"),
-	})
-	c.askers(t, at, []option{
-		of("many.corp.example A", "WARNING: truncated reply|(TCP)|10.8.0.100|ANSWER: 100"), of("many.corp.example A +ignore", "(UDP)|tc"),
-		of("_web._tcp.corp.example SRV", "1 100 8080 server-01.corp.example.|"+clientsServer6),
-		of("web.corp.example TXT", `"path=/app" "version=2"`), of("web.corp.example ANY", "RFC8482"), of("web.corp.example TYPE65280", "NOERROR"),
-		of("asleep.corp.example A +edns", "NOERROR|no healthy record|SOA"), of("nobody.corp.example A", "NXDOMAIN|SOA"),
-		of("corp.example SOA", "hostmaster.corp.example."), of("www.corp.example A", "CNAME|"+clientsServer),
-		of("id.server TXT CH +edns", "REFUSED"), of(foreignName+" A", foreignAddr),
-	})
-	c.askers(t, []string{"kdig", "-6", "@" + clientsServer6, "-b", clientsAddr6, "+timeout=20", "web.corp.example"}, []option{
-		of("A", ""), of("AAAA +tcp", clientsServer6), of("A +cookie +nsid", "COOKIE"),
-	})
+// refusals are askers that have to fail at once, or after a time of their own: with
+// an exit code and these words.
+func (c *clients) refusals(t *testing.T, program []string, options []option) {
+	t.Helper()
+	for _, o := range options {
+		argv := append(program[:len(program):len(program)], strings.Fields(o.args)...)
+		out, err := in(c.ns, argv...).CombinedOutput()
+		if err == nil {
+			t.Errorf("%s went well:\n%s", strings.Join(argv, " "), out)
+		}
+		for _, w := range o.want {
+			if no, not := strings.CutPrefix(w, "!"); strings.Contains(string(out), no) == not {
+				t.Errorf("%s: want %q in\n%s", strings.Join(argv, " "), w, out)
+			}
+		}
+	}
 }
 
 // dig has its options for what goes out.

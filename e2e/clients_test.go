@@ -24,6 +24,7 @@ const (
 	clientsServer6 = "fd00:1::133"
 	clientsAddr    = "10.0.0.50"
 	clientsAddr6   = "fd00:1::50"
+	clientsName    = "server-01.corp.example" // of the certificate
 )
 
 // many are the addresses of a name that fit into no packet.
@@ -47,6 +48,10 @@ domain: corp.example
 domain-owned: true
 resolver: %s
 max-ip-num: 200
+tls-port: 853
+tls-cert: %s/cert.pem
+tls-key: %s/key.pem
+allow-transfer: ['%s', '%s']
 alias:
   - {name: web, port: 8080, txt: [path=/app, version=2]}
   - {name: www, cname: web}
@@ -63,7 +68,7 @@ static:
   open: {script: tcp_check 1, init-status: inactive}
 socket: %s/socket
 working-dir: %s
-`, clientsServer, clientsServer6, resolverAddr, foreignName, static.String(), dir, dir)
+`, clientsServer, clientsServer6, resolverAddr, dir, dir, clientsAddr, clientsAddr6, foreignName, static.String(), dir, dir)
 }
 
 // clientsAsk is what the resolvers of C libraries, of Go and of Java are asked for,
@@ -90,6 +95,7 @@ var clientsAsk = map[string]string{
 type clients struct {
 	*lab
 	ns, dir string
+	cert    string // the daemon's, for kdig and others to trust
 }
 
 // TestClients: what people resolve names with does so through the daemon, on port
@@ -104,7 +110,7 @@ func TestClients(t *testing.T) {
 	}
 	bin := binaries(t)
 	l := newLab(t)
-	l.startResolver(t)
+	l.startResolver(t, oddZone(t, l.dir))
 	server := l.plug(t, "server-01", clientsServer)
 	c := &clients{lab: l, ns: l.plug(t, "client", clientsAddr), dir: l.dir}
 	run(t, "ip", "-n", server, "addr", "add", clientsServer6+"/64", "dev", "eth0", "nodad")
@@ -114,6 +120,8 @@ func TestClients(t *testing.T) {
 		t.Fatal(err)
 	}
 	config, log := filepath.Join(dir, "murakumo.yml"), filepath.Join(dir, "log")
+	c.cert = filepath.Join(dir, "cert.pem")
+	issue(t, c.cert, filepath.Join(dir, "key.pem"), clientsName)
 	write(t, config, clientsConfig(dir), 0o600)
 	daemon := start(t, t, "murakumo", log, in(server, filepath.Join(bin, "murakumo"), "-c", config))
 	t.Cleanup(func() {
@@ -145,17 +153,25 @@ func TestClients(t *testing.T) {
 	t.Run("Java", c.java)
 	t.Run("dnspython", c.dnspython)
 	t.Run("unbound in front", c.behindUnbound)
+	t.Run("systemd-resolved in front", c.behindResolved)
 	t.Run("dig", c.dig)
 	t.Run("kdig", c.kdig)
 	t.Run("drill", c.drill)
+	t.Run("odd names", c.odd)
 }
 
-// configured gives a command as run on the client, with a resolv.conf of its own:
-// what ip has made the command's is no mount of anybody else's.
+// configured gives a command as run on the client, with a resolv.conf of its own.
 func (c *clients) configured(t *testing.T, options string, argv ...string) *exec.Cmd {
 	t.Helper()
+	return c.configuredAt(t, clientsServer, options, argv...)
+}
+
+// configuredAt is configured with another server. What ip has made the command's is no
+// mount of anybody else's.
+func (c *clients) configuredAt(t *testing.T, server, options string, argv ...string) *exec.Cmd {
+	t.Helper()
 	path := filepath.Join(c.dir, "resolv.conf")
-	text := "nameserver " + clientsServer + "\nsearch corp.example\noptions timeout:20 attempts:2\n"
+	text := "nameserver " + server + "\nsearch corp.example\noptions timeout:20 attempts:2\n"
 	if options != "" {
 		text += "options " + options + "\n"
 	}
@@ -223,35 +239,42 @@ func names() []string {
 func (c *clients) getent(t *testing.T) {
 	// Each of resolv.conf's options that changes what goes out, resolv.conf(5).
 	for _, options := range []string{"", "edns0", "use-vc", "single-request", "single-request-reopen", "edns0 trust-ad", "no-tld-query ndots:3", "rotate", "no-aaaa"} {
-		got := map[string]string{}
-		for _, name := range names() {
-			database := "ahosts"
-			_, err := netip.ParseAddr(name)
-			if err == nil {
-				database = "hosts"
-			}
-			out, failed := c.configured(t, options, "getent", database, name).Output()
-			var words []string
-			for line := range strings.Lines(string(out)) {
-				if f := strings.Fields(line); database == "ahosts" && len(f) > 0 {
-					words = append(words, f[0])
-				} else if len(f) > 1 {
-					words = append(words, f[1])
-				}
-			}
-			got[name] = inOrder(words)
-			var exit *exec.ExitError
-			if errors.As(failed, &exit) && exit.ExitCode() == 2 && len(words) == 0 { // not found, getent(1)
-				got[name] = "!"
-			} else if failed != nil {
-				t.Errorf("getent %s %s: %v", database, name, failed)
-			}
-		}
+		got := c.getentAt(t, clientsServer, options)
 		if options == "no-aaaa" && got["web"] == clientsServer {
 			continue // a glibc that knows it (2.36) has no IPv6 address; the others have all
 		}
 		wants(t, "options "+options, got, len(many()))
 	}
+}
+
+// getentAt is what getent makes of the answers of a server.
+func (c *clients) getentAt(t *testing.T, server, options string) map[string]string {
+	t.Helper()
+	got := map[string]string{}
+	for _, name := range names() {
+		database := "ahosts"
+		_, err := netip.ParseAddr(name)
+		if err == nil {
+			database = "hosts"
+		}
+		out, failed := c.configuredAt(t, server, options, "getent", database, name).Output()
+		var words []string
+		for line := range strings.Lines(string(out)) {
+			if f := strings.Fields(line); database == "ahosts" && len(f) > 0 {
+				words = append(words, f[0])
+			} else if len(f) > 1 {
+				words = append(words, f[1])
+			}
+		}
+		got[name] = inOrder(words)
+		var exit *exec.ExitError
+		if errors.As(failed, &exit) && exit.ExitCode() == 2 && len(words) == 0 { // not found, getent(1)
+			got[name] = "!"
+		} else if failed != nil {
+			t.Errorf("getent %s %s: %v", database, name, failed)
+		}
+	}
+	return got
 }
 
 // compile makes resolve.c a program.
@@ -402,69 +425,5 @@ func (c *clients) dnspython(t *testing.T) {
 				t.Errorf("@%s %s: %q, want %q", server, what, got[what], want)
 			}
 		}
-	}
-}
-
-// behindUnbound: a resolver on the client itself that has us as its forwarder, with
-// the checks of answers that it is known for.
-func (c *clients) behindUnbound(t *testing.T) {
-	conf := filepath.Join(c.dir, "front.conf")
-	write(t, conf, fmt.Sprintf(`server:
-  interface: 127.0.0.1
-  do-daemonize: no
-  username: ""
-  chroot: ""
-  directory: "%s"
-  pidfile: ""
-  use-syslog: no
-  module-config: "iterator"
-  use-caps-for-id: yes
-  qname-minimisation: yes
-  harden-below-nxdomain: yes
-  harden-short-bufsize: yes
-  do-not-query-localhost: no
-  local-zone: "10.in-addr.arpa." nodefault
-  local-zone: "d.f.ip6.arpa." nodefault
-  num-threads: 1
-forward-zone:
-  name: "."
-  forward-addr: %s
-  forward-addr: %s
-remote-control:
-  control-enable: no
-`, c.dir, clientsServer, clientsServer6), 0o644)
-	front := start(t, t, "unbound in front", filepath.Join(c.dir, "front.log"), in(c.ns, "unbound", "-d", "-c", conf))
-	expect := func(want string, args ...string) {
-		t.Helper()
-		status, records, _ := strings.Cut(want, " ")
-		wait(t, strings.Join(args, " "), settle, func() string {
-			if !front.alive() {
-				t.Fatalf("unbound ended: %v", front.err)
-			}
-			a, err := dig(c.ns, "127.0.0.1", args...)
-			if err != nil {
-				return err.Error()
-			}
-			var all []string
-			if records != "" {
-				all = strings.Split(records, ", ")
-			}
-			return a.want(status, all...)
-		})
-	}
-	expect("NOERROR web.corp.example. A "+clientsServer, "web.corp.example", "A")
-	expect("NOERROR www.corp.example. CNAME web.corp.example., web.corp.example. A "+clientsServer, "www.corp.example", "A")
-	expect("NOERROR ext.corp.example. CNAME www.example.org., www.example.org. A "+foreignAddr, "ext.corp.example", "A")
-	expect("NOERROR "+foreignName+". A "+foreignAddr, foreignName, "A")
-	expect("NOERROR web.corp.example. AAAA "+clientsServer6, "web.corp.example", "AAAA", "+dnssec")
-	expect("NOERROR _web._tcp.corp.example. SRV 1 100 8080 server-01.corp.example.", "_web._tcp.corp.example", "SRV")
-	expect("NOERROR", "asleep.corp.example", "A")
-	expect("NOERROR", "web.corp.example", "MX")
-	expect("NXDOMAIN", "nobody.corp.example", "A")
-	expect("NXDOMAIN", "x.nobody.corp.example", "A")
-	expect("NOERROR 133.0.0.10.in-addr.arpa. PTR server-01.corp.example.", "-x", clientsServer)
-	a, err := dig(c.ns, "127.0.0.1", "many.corp.example")
-	if err != nil || len(a.records) != len(many()) {
-		t.Errorf("many: %d records, %v", len(a.records), err)
 	}
 }

@@ -22,10 +22,10 @@
 // TestTLS asks over TLS with kdig.
 //
 // TestClients resolves names through the daemon with what people resolve names
-// with: the C libraries of GNU and musl, Go, Java, Python, a resolver in front, and
-// the programs that administrators ask with.
+// with: the C libraries of GNU and musl, Go, Java, Python, unbound and systemd-resolved
+// in front, and the programs that administrators ask with, kdig with each of its options.
 //
-//	go test -v ./e2e -run TestClients           # a quarter of a minute
+//	go test -v ./e2e -run TestClients           # a minute
 //
 // TestDev lives a newcomer's first five minutes with `murakumo dev`, as a user
 // without privileges. TestMakeRun starts the same through make, and

@@ -81,7 +81,7 @@ func (s *scenario) mail(t *testing.T, h *host, kind, status string) {
 // neighbours starts all that is not ours, and gives server-01 the address that
 // the hooks move: the master has it when the story begins.
 func (s *scenario) neighbours(t *testing.T) {
-	s.lab.startResolver(t)
+	s.lab.startResolver(t, "")
 	for _, h := range s.both {
 		h.configure(t, s.timing)
 		h.prepareDatabase(t)

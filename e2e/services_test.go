@@ -30,8 +30,9 @@ const (
 	cloudAddr   = "10.0.0.9"
 )
 
-// startResolver runs unbound on 10.0.0.2 and returns when it answers.
-func (l *lab) startResolver(t *testing.T) {
+// startResolver runs unbound on 10.0.0.2, with more in its configuration, and returns
+// when it answers.
+func (l *lab) startResolver(t *testing.T, more string) {
 	t.Helper()
 	dir := filepath.Join(l.dir, "unbound")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -55,7 +56,7 @@ func (l *lab) startResolver(t *testing.T) {
   local-data: "%s. 300 IN A %s"
 remote-control:
   control-enable: no
-`, resolverAddr, dir, foreignName, foreignAddr, domain, cloudName, cloudAddr), 0o644)
+%s`, resolverAddr, dir, foreignName, foreignAddr, domain, cloudName, cloudAddr, more), 0o644)
 	p := start(t, l.life, "unbound", filepath.Join(dir, "log"), in(l.bridge, "unbound", "-d", "-p", "-c", conf))
 	wait(t, "unbound answers", settle, func() string {
 		if !p.alive() {
