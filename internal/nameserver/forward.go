@@ -77,6 +77,7 @@ type resolver struct {
 	health health
 	stands condition // when it was last put in order
 	home   *group    // one that it is in
+	knows  askKey    // the last question that it had an answer to; of no octets: none
 	udp    *pool     // nil: over streams only
 	stream *stream
 	// sessions are those that TLS goes on with.
@@ -187,7 +188,12 @@ func (f *forwarder) take(in *inquiry, now int64, o *outbox) *reason {
 	fl.order, probes = g.order(fl.order, nil, now)
 	for _, r := range g.resolvers {
 		if r.stands == failed && !r.health.down {
-			f.missed(fl, r, r.health.since, silence(attemptTime), now, o)
+			f.silent(fl, r, r.health.since, attemptTime, now, o)
+		}
+	}
+	for _, r := range fl.order {
+		if r.health.down && !bytes.Equal(fl.key.bytes(), r.knows.bytes()) {
+			f.examine(r, g, now, o)
 		}
 	}
 	if len(fl.order) == 0 {
@@ -250,7 +256,7 @@ func (f *forwarder) end(fl *flight) []client {
 func (f *forwarder) advance(fl *flight, now int64, o *outbox) {
 	for {
 		ask, over := fl.move(now, func(y *try) {
-			f.missed(fl, y.to, y.sent, silence(time.Duration(fl.limit())), now, o)
+			f.silent(fl, y.to, y.sent, time.Duration(fl.limit()), now, o)
 		})
 		if over {
 			f.fail(fl, now, o)
@@ -323,10 +329,31 @@ func (f *forwarder) pack(fl *flight, i int, now int64, o *outbox) {
 	s.size = len(appendQuestion(s.packet[:0], &fl.key, mixed(fl.key.name(), y.random)))
 }
 
-// missed notes that a resolver did not answer.
-func (f *forwarder) missed(fl *flight, r *resolver, sent int64, err error, now int64, o *outbox) {
-	r.health.misses(sent, now)
+// missed notes that a resolver did not answer, and reports whether that is news.
+func (f *forwarder) missed(fl *flight, r *resolver, sent int64, err error, now int64, o *outbox) (news bool) {
+	news = r.health.misses(sent, now)
 	f.tell(fl, r, err, o)
+	return news
+}
+
+// silent notes that a resolver has not answered within limit. It may be the name:
+// those who know it are dead, and the resolver waits for them in turn.
+func (f *forwarder) silent(fl *flight, r *resolver, sent int64, limit time.Duration, now int64, o *outbox) {
+	if f.missed(fl, r, sent, silence(limit), now, o) {
+		f.examine(r, fl.group, now, o)
+	}
+}
+
+// examine asks a resolver that counts as down what it had an answer to before: who
+// asks again and again for a name that nobody answers would otherwise turn everybody
+// away from it.
+func (f *forwarder) examine(r *resolver, g *group, now int64, o *outbox) {
+	if r.knows.n == 0 || f.closed {
+		return
+	}
+	fl := f.begin(&r.knows, maphash.Bytes(f.seed, r.knows.bytes()), g, nil, now, 0)
+	fl.order = append(fl.order, r)
+	f.advance(fl, now, o)
 }
 
 // tell logs that a resolver has failed, once a second at most.
@@ -395,6 +422,7 @@ func (f *forwarder) answered(r *resolver, t ticket, sent int64, raw []byte, o *o
 		f.advance(fl, now, o)
 		return true
 	}
+	r.knows.n = copy(r.knows.b[:], fl.key.bytes())
 	if fl.cache != nil {
 		// Before the flight is over, so that there is no moment in which the
 		// question would be asked once more.

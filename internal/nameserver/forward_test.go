@@ -238,6 +238,38 @@ func TestResolveAllDown(t *testing.T) {
 	})
 }
 
+// TestResolveDeadName: who asks again and again for a name that the resolvers have no
+// answer to turns nobody else away from them, not even when these ask seldom.
+func TestResolveDeadName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		quick := after(5*time.Millisecond, says(dns.RcodeSuccess))
+		recursive := func(q *dns.Msg, reply func(*dns.Msg)) error {
+			if q.Question[0].Qtype == dns.TypeA && strings.HasPrefix(strings.ToLower(q.Question[0].Name), "dead") {
+				return nil
+			}
+			return quick(q, reply)
+		}
+		s := newStage(t, false, recursive, recursive)
+		start := time.Now()
+		s.ask("alive.example.")
+		time.Sleep(time.Second)
+		s.wg.Go(func() {
+			for i := 0; time.Since(start) < 5*time.Minute; i++ {
+				if code, _ := s.ask(fmt.Sprintf("dead-%d.example.", i%5)); code != "none" {
+					t.Errorf("%s for the dead name", code)
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+		})
+		for i := 0; time.Since(start) < 5*time.Minute; i++ {
+			time.Sleep(3100 * time.Millisecond)
+			if code, took := s.ask(fmt.Sprintf("alive-%d.example.", i)); code != "NOERROR" {
+				t.Errorf("after %v: %s after %v", time.Since(start), code, took)
+			}
+		}
+	})
+}
+
 // TestResolveMerges: identical questions in flight are asked once, whatever
 // their spelling; others are not held up.
 func TestResolveMerges(t *testing.T) {
