@@ -21,8 +21,12 @@ const (
 	notifyEvery = time.Second
 
 	// notifyMost is how long a secondary that does not acknowledge is left alone
-	// at most: after a second the time doubles (RFC 1996 §3.6).
+	// at most: after a second the time doubles (RFC 1996 §3.6). What has changed since
+	// is told at once.
 	notifyMost = time.Minute
+
+	// notifyWait is how long an acknowledgement is waited for at most.
+	notifyWait = 5 * time.Second
 )
 
 // notify tells the secondaries of the rules about each change of the zone, and of
@@ -107,6 +111,7 @@ func (x *secondary) run(ctx context.Context) {
 		} else {
 			select {
 			case soa = <-x.news:
+				pause = notifyEvery
 			default:
 			}
 		}
@@ -114,12 +119,13 @@ func (x *secondary) run(ctx context.Context) {
 			soa = nil
 			continue
 		}
-		next := time.NewTimer(pause)
-		attempt, cancel := context.WithTimeout(ctx, pause)
+		soonest, next := time.NewTimer(notifyEvery), time.NewTimer(pause)
+		attempt, cancel := context.WithTimeout(ctx, min(pause, notifyWait))
 		err := x.send(attempt, soa)
 		cancel()
 		switch {
 		case ctx.Err() != nil:
+			soonest.Stop()
 			next.Stop()
 			return
 		case err == nil:
@@ -135,9 +141,20 @@ func (x *secondary) run(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-			next.Stop()
+		case <-soonest.C:
+		}
+		if soa != nil { // else the time is up
+			select {
+			case <-ctx.Done():
+			case <-next.C:
+			case soa = <-x.news:
+				pause = notifyEvery // it may be back since
+			}
+		}
+		soonest.Stop()
+		next.Stop()
+		if ctx.Err() != nil {
 			return
-		case <-next.C:
 		}
 	}
 }

@@ -53,16 +53,19 @@ func TestTCPPipelinedBound(t *testing.T) {
 	var now, most atomic.Int64
 	full, release := make(chan struct{}), make(chan struct{})
 	var once sync.Once // after the release there may be as many again
+	var names sync.Map // on a busy machine some are asked again
 	addr := serve(t, Config{Resolvers: via(
 		upstream(t, func(w dns.ResponseWriter, r *dns.Msg) {
-			n := now.Add(1)
-			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
-			}
-			if n == maxPipelined {
-				once.Do(func() { close(full) })
+			if _, again := names.LoadOrStore(strings.ToLower(r.Question[0].Name), true); !again {
+				n := now.Add(1)
+				defer now.Add(-1)
+				for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+				}
+				if n == maxPipelined {
+					once.Do(func() { close(full) })
+				}
 			}
 			<-release
-			now.Add(-1)
 			answerA(w, r, "192.0.2.1")
 		}),
 	)})

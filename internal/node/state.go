@@ -46,8 +46,14 @@ const skipped = 64
 // serialsAhead is how many serials are made durable at a time. While changes are
 // rare a serial is the time, so this is also how many seconds pass between two
 // writes; and it is how far ahead of the time a run that was killed leaves the
-// next one, which harms nothing: serials only have to rise.
-const serialsAhead = 3600
+// next one. That harms nothing by itself, for serials only have to rise. But it is
+// also how long secondaries take the zone for an old one when the file is lost
+// after that. While there are many changes in a second it is manySerials, so that
+// they do not wait for the disk.
+const (
+	serialsAhead = 60
+	manySerials  = 3600
+)
 
 type stateData struct {
 	// Owner is whose state this is: a cloned disk must not lend another host
@@ -131,9 +137,14 @@ func (s *state) nextSerial(uint64) uint64 {
 	if s.serial == 0 {
 		s.serial = s.data.Serial
 	}
-	s.serial = max(s.serial+1, uint64(max(0, time.Now().Unix())))
+	now := uint64(max(0, time.Now().Unix()))
+	s.serial = max(s.serial+1, now)
 	if s.serial > s.data.Serial {
-		s.data.Serial = s.serial + serialsAhead
+		ahead := uint64(serialsAhead)
+		if s.serial > now {
+			ahead = manySerials
+		}
+		s.data.Serial = s.serial + ahead
 		s.save()
 	}
 	return s.serial

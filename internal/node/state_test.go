@@ -102,19 +102,19 @@ func TestSerial(t *testing.T) {
 			t.Errorf("the first is %d, want the time: %d", n, unix())
 		}
 		last := uint64(0)
-		for range 2*serialsAhead + 7 {
+		for range 2*manySerials + 7 {
 			n := s.nextSerial(last)
 			if n <= last {
 				t.Fatalf("%d after %d", n, last)
 			}
 			last = n
 		}
-		time.Sleep(3 * serialsAhead * time.Second)
+		time.Sleep(3 * manySerials * time.Second)
 		if n := s.nextSerial(last); n != unix() {
 			t.Errorf("later: %d, want the time: %d", n, unix())
 		}
 		last = s.nextSerial(last)
-		if killed := open().nextSerial(0); killed <= last {
+		if killed := open().nextSerial(0); killed <= last || killed > unix()+serialsAhead+1 {
 			t.Errorf("after a kill: %d, after %d", killed, last)
 		}
 		s.end()
