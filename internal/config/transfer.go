@@ -7,13 +7,16 @@ func (l *loader) allowTransfer(v value, c *Config) {
 	l.prefixes(v, &c.AllowTransfer)
 }
 
+// aSecondary is what a list of secondaries has.
+const aSecondary = "an IP address, with :port if it is not 53"
+
 // notify reads the secondaries.
 func (l *loader) notify(v value, c *Config) {
 	c.Notify = nil
-	for _, i := range l.list(v, aResolver) {
+	for _, i := range l.list(v, aSecondary) {
 		at, err := serverAddr(i.text, 53)
 		if err != nil {
-			l.problem(i.in(0), i.key, "expected %s, found %s", aResolver, quote(i.text))
+			l.problem(i.in(0), i.key, "expected %s, found %s", aSecondary, quote(i.text))
 			continue
 		}
 		if !slices.Contains(c.Notify, at) {
