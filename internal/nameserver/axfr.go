@@ -182,9 +182,16 @@ func (s *Server) answerTransfer(q *query, m *dns.Msg, buf []byte, now *policy, t
 		if !ok || strings.ToLower(strings.TrimSuffix(has.Hdr.Name, ".")) != name {
 			return reply(dns.RcodeFormatError, nil)
 		}
-		// Nothing newer (RFC 1982 §3.2), or more than a packet takes: the
-		// SOA alone says so (RFC 1995 §2).
-		if soa := rules.soa(v); !tcp || int32(soa.Serial-has.Serial) <= 0 {
+		soa := rules.soa(v)
+		newer := int32(soa.Serial - has.Serial) // RFC 1982 §3.2
+		if newer < 0 && s.ahead.allow() {
+			s.log.Warn("a secondary has a later zone than this node, and takes nothing from it until its serial is higher: "+
+				"did it have another primary, or did this node lose its state? Have it transfer the zone anew, whatever the serials",
+				"secondary", q.from.Addr(), "zone", name, "its serial", has.Serial, "serial", soa.Serial)
+		}
+		// Nothing newer, or more than a packet takes: the SOA alone says so (RFC
+		// 1995 §2).
+		if !tcp || newer <= 0 {
 			return reply(dns.RcodeSuccess, nil, soa)
 		}
 		x.since = s.past.of(has.Serial, now)

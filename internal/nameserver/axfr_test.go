@@ -206,8 +206,12 @@ func TestTransferAsked(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.why, func(t *testing.T) {
-			s := newServer(t, Config{Rules: rules, Resolvers: nil})
+			log := &logBuffer{}
+			s := newServer(t, Config{Rules: rules, Log: log.logger()})
 			v := s.handle(packed(t, tt.m.Copy().SetEdns0(4096, false)), nil, tt.from, tt.tcp)
+			if warned := strings.Contains(log.String(), "a secondary has a later zone"); warned != strings.HasSuffix(tt.why, "more than we") {
+				t.Errorf("log: %s", log)
+			}
 			if v.transfer != nil {
 				if tt.want != "zone" {
 					t.Errorf("got the zone, want %s", tt.want)

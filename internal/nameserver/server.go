@@ -78,7 +78,7 @@ type Server struct {
 	// wg counts every goroutine that Run has started.
 	wg sync.WaitGroup
 
-	malformed, overfull, broken, limited throttle
+	malformed, overfull, broken, limited, ahead throttle
 }
 
 // policy is what can change while the server runs.
