@@ -354,9 +354,17 @@ func nearer(a, b *catalog.Entry) bool {
 	return a.Name < b.Name
 }
 
-// qualify makes a name of the table a full one.
+// maxText is the longest name in text without the dot at its end, of letters that stand
+// for themselves (RFC 1035 §2.3.4).
+const maxText = maxWireName - 2
+
+// fits says whether a name of the table is not too long to be written with the domain.
+func (r *Rules) fits(name string) bool { return len(name)+1+len(r.Domain) <= maxText }
+
+// qualify makes a name of the table a full one: without the domain, by which it is
+// known, too, when there is no room for that.
 func (r *Rules) qualify(name string) string {
-	if r.Domain == "" {
+	if r.Domain == "" || !r.fits(name) {
 		return name + "."
 	}
 	return name + "." + r.Domain + "."
@@ -399,9 +407,9 @@ func (r *Rules) soa(v *catalog.View) *dns.SOA {
 		// its last field (RFC 2308 §5).
 		Hdr:     dns.RR_Header{Name: r.Domain + ".", Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: r.NegativeTTL},
 		Ns:      r.server(),
-		Mbox:    "hostmaster." + r.Domain + ".", // RFC 2142 §7
-		Serial:  uint32(v.Serial()),             // compared by RFC 1982, so it may wrap
-		Refresh: 3600,                           // the middle of what RFC 1912 §2.2 advises
+		Mbox:    r.qualify(hostmaster), // RFC 2142 §7
+		Serial:  uint32(v.Serial()),    // compared by RFC 1982, so it may wrap
+		Refresh: 3600,                  // the middle of what RFC 1912 §2.2 advises
 		Retry:   600,
 		Expire:  1209600,
 		Minttl:  r.NegativeTTL,

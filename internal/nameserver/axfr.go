@@ -49,10 +49,6 @@ type noRand struct{}
 
 func (noRand) Uint64N(uint64) uint64 { return 0 }
 
-// fits says whether a name in full is not too long to be written (RFC 1035
-// §2.3.4); nobody can ask for one that is.
-func fits(name string) bool { return len(name) <= 254 }
-
 // whole gives the rules for zones: what Answer has for every name and type, whoever
 // asks and however many there are.
 func (r *Rules) whole() *Rules {
@@ -87,21 +83,14 @@ func (r *Rules) zone(v *catalog.View) iter.Seq[dns.RR] {
 func (r *Rules) records(v *catalog.View, n *catalog.Name) iter.Seq[dns.RR] {
 	return func(yield func(dns.RR) bool) {
 		for name, qtype := range zoneSets(n) {
-			q := dns.Question{Name: r.qualify(name), Qtype: qtype, Qclass: dns.ClassINET}
-			if !fits(q.Name) {
+			if !r.fits(name) { // nobody can ask for it in the zone
 				continue
 			}
+			q := dns.Question{Name: r.qualify(name), Qtype: qtype, Qclass: dns.ClassINET}
 			for _, rr := range Answer(v, r, noRand{}, q, NoUpstream).Answer {
-				target := ""
-				switch rr := rr.(type) {
-				case *dns.CNAME:
-					target = rr.Target
-				case *dns.SRV:
-					target = rr.Target
-				}
-				// The records of a CNAME's target are in the answer, too:
-				// they come in their turn.
-				if h := rr.Header(); h.Rrtype == qtype && h.Name == q.Name && fits(target) && !yield(rr) {
+				// The records of a CNAME's target are in the answer, too: they
+				// come in their turn.
+				if h := rr.Header(); h.Rrtype == qtype && h.Name == q.Name && !yield(rr) {
 					return
 				}
 			}

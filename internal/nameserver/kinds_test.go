@@ -373,3 +373,54 @@ func TestServiceOnce(t *testing.T) {
 		t.Errorf("additional\n%s", got)
 	}
 }
+
+// TestTooLongForDomain: a name that has no room for the domain behind it is written
+// without, wherever a record names it: what is longer than a name can be, nobody can
+// read (RFC 1035 §2.3.4). Both ways.
+func TestTooLongForDomain(t *testing.T) {
+	name := func(c string, n int) string {
+		return strings.Repeat(strings.Repeat(c, 49)+".", n/50) + strings.Repeat(c, n%50)
+	}
+	just, long := name("j", maxText-1-len(domain)), name("n", maxText-len(domain))
+	text := "10.0.0.1 10.0.0.1 " + long + " 60 origin 0 active\n" +
+		"10.0.0.1 10.0.0.1 web 60 master 100 active port=80\n" +
+		"10.0.0.1 10.0.0.1 there 60 master 100 active cname=" + long + "\n" +
+		"10.0.0.2 10.0.0.2 " + just + " 60 origin 0 active\n"
+	for domain, host := range map[string]string{domain: long, name("d", maxText-5): "server-01"} {
+		s := newServer(t, Config{Rules: Rules{Domain: domain, Host: host}})
+		v := table(t, text)
+		s.view = func() *catalog.View { return v }
+		s.prepareFor(v, s.policy.Load())
+		k := newQuick(s)
+		for _, tt := range []struct {
+			name string
+			kind uint16
+			want string // at the end of the first record, when the domain is short
+		}{
+			{"1.0.0.10.in-addr.arpa.", dns.TypePTR, long + "."},
+			{"2.0.0.10.in-addr.arpa.", dns.TypePTR, just + "." + domain + "."},
+			{"_web._tcp.", dns.TypeSRV, "80 " + long + "."},
+			{"there.", dns.TypeCNAME, long + "."},
+			{"there.", dns.TypeA, long + "."},
+			{domain + ".", dns.TypeNS, long + "."},
+			{domain + ".", dns.TypeSOA, ""},
+			{"web.", dns.TypeMX, ""},
+			{"x." + domain + ".", dns.TypeA, ""},
+			{"web.", dns.TypeA, "10.0.0.1"},
+		} {
+			raw, err := question(tt.name, tt.kind).Pack()
+			if err != nil {
+				continue // nobody can ask for it
+			}
+			bothWays(t, s, k, raw, friend, 1)
+			reply := s.handle(raw, nil, friend, false).reply
+			var m dns.Msg
+			if err := m.Unpack(reply); err != nil {
+				t.Fatalf("%s %d: %v: %x", tt.name, tt.kind, err, reply)
+			}
+			if got := lines(m.Answer); host == long && tt.want != "" && !strings.Contains(got, tt.want) || m.Rcode == dns.RcodeServerFailure {
+				t.Errorf("%s %d: %v, want %s", tt.name, tt.kind, &m, tt.want)
+			}
+		}
+	}
+}

@@ -343,6 +343,9 @@ func (k *quick) pointer(t *snapshot, out []byte, a *common, raw []byte) []byte {
 		return t.zone.deny(out, a, raw)
 	}
 	name, domain := found[4:], t.zone.domain
+	if len(name)+len(domain)+1 > maxWireName {
+		return nil
+	}
 	out = append(out, 0xC0, headerSize, 0, byte(dns.TypePTR), 0, dns.ClassINET)
 	out = append(out, found[:4]...)
 	n := len(name) + len(domain) + 1
@@ -428,11 +431,12 @@ func newZone(r *Rules, serial uint32) zone {
 		return z
 	}
 	z.domain = appendWire(nil, r.Domain)
+	z.ok = r.fits(hostmaster) && r.fits(r.Host)
 	z.near = [2]string{hostmaster, hostmaster}
 	if r.Host != "" {
 		z.host = appendWire(nil, r.Host)
 		z.near[1] = lastLabel(r.Host)
-		z.ok = z.near[1] != hostmaster
+		z.ok = z.ok && z.near[1] != hostmaster
 	}
 	end := lastLabel(r.Domain)
 	z.end = append([]byte{byte(len(end))}, end...)
