@@ -33,7 +33,7 @@ var balanceMutants = []mutant{
 		"internal/catalog/codec.go", "err := fields(b, 15, once, ", "err := fields(b, 9, once, ",
 		"./internal/catalog", "TestDecodeIsStrict"},
 	{"a bad check of a static name lets its backup take over",
-		"internal/failover/duty.go", "entries := n.Answers()", "entries := n.Entries",
+		"internal/failover/duty.go", "entries := n.Answers()", "entries := n.Entries()",
 		"./internal/failover", "TestLookStatic"},
 	{"a node that stops takes no static name along",
 		"internal/node/records.go", "if rec.Priority != catalog.Origin && !rec.Static {", "if rec.Priority != catalog.Origin {",

@@ -290,7 +290,7 @@ var mutants = []mutant{
 		"internal/control/body.go", "name := catalog.LowerName(s)", "name := strings.ToLower(s)",
 		"./internal/control", "TestBadNames"},
 	{"a name whose owners are dead is not asked of others",
-		"internal/nameserver/answer.go", "if n := v.Name(bare); n != nil {", "if n := v.Name(bare); n != nil && len(n.Entries) > 0 {",
+		"internal/nameserver/answer.go", "if n := v.Name(bare); n != nil {", "if n := v.Name(bare); n != nil && len(n.Entries()) > 0 {",
 		"./internal/nameserver", "Answer"},
 	{"a server that replicates is no master",
 		"internal/check/role.go", "case role == \"master\" && s.replicates:", "case role == \"master\" && s.replicates && !s.writable:",

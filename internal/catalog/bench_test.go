@@ -6,16 +6,16 @@ import (
 )
 
 func BenchmarkTableSet(b *testing.B) {
-	var t table[string, int]
-	names := make([]string, 100_000)
-	for i := range names {
-		names[i] = fmt.Sprintf("name-%d", i)
-		t = t.set(names[i], &i)
+	var t table[string, *parent]
+	values := make([]*parent, 100_000)
+	for i := range values {
+		name := fmt.Sprintf("name-%d", i)
+		t = t.set(&parent{name: name})
+		values[i] = &parent{name: name}
 	}
 	b.ReportAllocs()
-	v := 0
 	for i := 0; b.Loop(); i++ {
-		t.set(names[i%len(names)], &v)
+		t.set(values[i%len(values)])
 	}
 }
 

@@ -76,11 +76,11 @@ func TestDiffNames(t *testing.T) {
 	for was, is := range now.DiffNames(old) {
 		switch {
 		case was == nil:
-			got[is.Name] = "comes"
+			got[is.Name()] = "comes"
 		case is == nil:
-			got[was.Name] = "goes"
+			got[was.Name()] = "goes"
 		default:
-			got[is.Name] = "changes"
+			got[is.Name()] = "changes"
 		}
 	}
 	if want := map[string]string{"comes": "comes", "goes": "goes", "other": "changes"}; !maps.Equal(got, want) {
@@ -165,14 +165,14 @@ func TestTwoOwnersOfOneKey(t *testing.T) {
 		return list
 	}
 	both := []Owner{addr1, addr2}
-	if got := owners(a.View().Name("web").Entries); !slices.Equal(got, both) {
+	if got := owners(a.View().Name("web").Entries()); !slices.Equal(got, both) {
 		t.Errorf("by name: owners %v, expected %v", got, both)
 	}
 	if got := owners(a.View().Addr(shared)); !slices.Equal(got, both) {
 		t.Errorf("by address: owners %v, expected %v", got, both)
 	}
 	v := a.Update(func(e *Edit) { e.Delete(Key{"web", shared}) })
-	if got := owners(v.Name("web").Entries); !slices.Equal(got, both[1:]) {
+	if got := owners(v.Name("web").Entries()); !slices.Equal(got, both[1:]) {
 		t.Errorf("ours deleted: by name: owners %v", got)
 	}
 	if got := owners(v.Addr(shared)); !slices.Equal(got, both[1:]) {
@@ -215,11 +215,11 @@ func TestDeletedWhileHidden(t *testing.T) {
 	if got := tell(t, a, b); got != Replaced {
 		t.Fatal(got)
 	}
-	if n := b.View().Name("db"); n == nil || len(n.Entries) != 0 || len(n.Hidden) != 1 {
+	if n := b.View().Name("db"); n == nil || len(n.Entries()) != 0 || len(n.Hidden()) != 1 {
 		t.Errorf("db of a dead owner: %v", n)
 	}
 	b.SetStatus(addr1, Alive, time0)
-	if got := b.Merge(late); got != Stale || b.View().Name("web") != nil || len(b.View().Name("db").Entries) != 1 {
+	if got := b.Merge(late); got != Stale || b.View().Name("web") != nil || len(b.View().Name("db").Entries()) != 1 {
 		t.Errorf("%v; web: %v; db: %v", got, b.View().Name("web"), b.View().Name("db"))
 	}
 }
@@ -230,12 +230,12 @@ func TestRemovedThenAlive(t *testing.T) {
 	tell(t, a, b)
 	b.SetStatus(addr1, Alive, time0)
 	b.SetStatus(addr1, Removed, time0)
-	if n := b.View().Name("web"); n == nil || len(n.Entries) != 0 || b.View().Addr(addr1) != nil {
+	if n := b.View().Name("web"); n == nil || len(n.Entries()) != 0 || b.View().Addr(addr1) != nil {
 		t.Fatalf("removed: %v, %v", n, b.View().Addr(addr1))
 	}
 	a.Update(put(t, rec("db", addr1)))
 	tell(t, a, b)
-	if n := b.View().Name("db"); n == nil || len(n.Entries) != 0 {
+	if n := b.View().Name("db"); n == nil || len(n.Entries()) != 0 {
 		t.Fatalf("a set that came after the removal: %v", n)
 	}
 	old := b.View()
@@ -299,7 +299,7 @@ func TestLaterPriority(t *testing.T) {
 	c.Merge(recoded(t, s))
 	c.SetStatus(addr2, Alive, time0)
 	v := c.View()
-	if n := v.Name("web"); n == nil || len(n.Entries) != 0 || len(n.Hidden) != 0 {
+	if n := v.Name("web"); n == nil || len(n.Entries()) != 0 || len(n.Hidden()) != 0 {
 		t.Errorf("by name: %v", n)
 	}
 	if got := v.Addr(addr2); got != nil {
@@ -317,7 +317,7 @@ func TestLaterPriority(t *testing.T) {
 			t.Errorf("change %v", ch)
 		}
 	}
-	if n := c.View().Name("web"); len(n.Entries) != 1 {
+	if n := c.View().Name("web"); len(n.Entries()) != 1 {
 		t.Errorf("once it is known: %v", n)
 	}
 }
@@ -365,7 +365,7 @@ func TestDiffGivesCopies(t *testing.T) {
 	for ch := range v.Diff(nil) {
 		ch.New.TTL = 4711
 	}
-	if r, _ := v.Own().Get(Key{"web", addr1}); r.TTL != 60 || v.Name("web").Entries[0].TTL != 60 {
+	if r, _ := v.Own().Get(Key{"web", addr1}); r.TTL != 60 || v.Name("web").Entries()[0].TTL != 60 {
 		t.Error("a record in a view changed")
 	}
 }

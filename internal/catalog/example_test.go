@@ -36,14 +36,14 @@ func Example() {
 	}
 	fmt.Println(two.Merge(set))
 	two.SetStatus(server1, catalog.Alive, time.Unix(0, 0))
-	for _, e := range two.View().Name("mysql-server").Entries {
+	for _, e := range two.View().Name("mysql-server").Entries() {
 		fmt.Println(e.Addr, e.Priority, e.Active)
 	}
 
 	// server-01 dies: nothing is answered, but the name stays ours.
 	two.SetStatus(server1, catalog.Dead, time.Unix(30, 0))
 	name := two.View().Name("mysql-server")
-	fmt.Println(len(name.Entries), "visible,", len(name.Hidden), "hidden")
+	fmt.Println(len(name.Entries()), "visible,", len(name.Hidden()), "hidden")
 	two.Expire(time.Unix(30, 0).Add(24*time.Hour), 24*time.Hour)
 	fmt.Println("ours a day later:", two.View().Name("mysql-server") != nil)
 	// Output:

@@ -7,22 +7,30 @@ import (
 	"slices"
 )
 
-// table is a persistent map from K to *T: set and delete give a new table and
+// table is a persistent map from K to V: set and delete give a new table and
 // leave the old one as it was. Both share whatever the change did not touch,
-// so that a change in a table of a hundred thousand entries copies a handful
-// of small nodes and a reader of the old table needs no lock.
+// so that a change in a table of a hundred thousand values copies a handful
+// of small nodes and a reader of the old table needs no lock. Values know their
+// keys, which are not held a second time beside them.
 //
 // It is a hash array mapped trie: each level takes five more bits of the key's
-// hash. Entries and sub-nodes of a node are kept apart and a node that shrinks
-// to one entry is folded into its parent, so equal contents have equal shapes
+// hash. Values and sub-nodes of a node are kept apart and a node that shrinks
+// to one value is folded into its parent, so equal contents have equal shapes
 // whatever their history; diff relies on neither, but is fast because of both.
 //
-// The zero table is empty and ready. A nil *T is never stored.
-type table[K comparable, T any] struct {
-	root *node[K, T]
+// The zero table is empty and ready.
+type table[K comparable, V keyed[K]] struct {
+	root *node[K, V]
 	size int
 	// hash is nil except in tests, which put in one that collides.
 	hash func(K) uint64
+}
+
+// keyed is what a table holds: pointers to what never changes its key. Nil is never
+// stored.
+type keyed[K comparable] interface {
+	comparable
+	key() K
 }
 
 // The seed is per process: nobody outside can choose names that collide.
@@ -33,18 +41,13 @@ const (
 	hashBits = 64
 )
 
-type entry[K comparable, T any] struct {
-	key K
-	val *T
-}
-
-// node holds up to 32 slots, each with an entry, a node below, or nothing.
+// node holds up to 32 slots, each with a value, a node below, or nothing.
 // Below the last bit of the hash there are no slots any more: such a node is a
-// plain list of entries, all with one hash.
-type node[K comparable, T any] struct {
-	held, below uint32 // the slots with an entry, with a node
-	entries     []entry[K, T]
-	nodes       []*node[K, T]
+// plain list of values, all with one hash.
+type node[K comparable, V keyed[K]] struct {
+	held, below uint32 // the slots with a value, with a node
+	values      []V
+	nodes       []*node[K, V]
 	maker       *batch // may change the node in place
 }
 
@@ -54,13 +57,13 @@ type node[K comparable, T any] struct {
 type batch struct{ _ byte }
 
 // by gives the node itself where the batch has made it, else a copy that it has.
-func (n *node[K, T]) by(b *batch) *node[K, T] {
+func (n *node[K, V]) by(b *batch) *node[K, V] {
 	if b != nil && n.maker == b {
 		return n
 	}
 	c := *n
 	if c.maker = b; b != nil {
-		c.nodes = append([]*node[K, T](nil), n.nodes...) // see replaceBelow
+		c.nodes = append([]*node[K, V](nil), n.nodes...) // see replaceBelow
 	}
 	return &c
 }
@@ -70,42 +73,42 @@ func slot(h uint64, shift uint) uint32 { return 1 << (h >> shift & (1<<slotBits 
 // rank is the place of a slot among those set in a bitmap.
 func rank(bitmap, bit uint32) int { return bits.OnesCount32(bitmap & (bit - 1)) }
 
-func (t table[K, T]) hashOf(k K) uint64 {
+func (t table[K, V]) hashOf(k K) uint64 {
 	if t.hash != nil {
 		return t.hash(k)
 	}
 	return maphash.Comparable(seed, k)
 }
 
-// len gives the number of entries.
-func (t table[K, T]) len() int { return t.size }
+// len gives the number of values.
+func (t table[K, V]) len() int { return t.size }
 
-// tableOf gives the table of these entries, of different keys, that setting one after the
-// other would make, without all that lies between. It changes their order.
-func tableOf[K comparable, T any](entries []entry[K, T], hash func(K) uint64) table[K, T] {
-	t := table[K, T]{size: len(entries), hash: hash}
-	if len(entries) == 0 {
+// tableOf gives the table of these values, of different keys, that setting one after the
+// other would make, without all that lies between.
+func tableOf[K comparable, V keyed[K]](values []V, hash func(K) uint64) table[K, V] {
+	t := table[K, V]{size: len(values), hash: hash}
+	if len(values) == 0 {
 		return t
 	}
-	list := make([]hashed[K, T], len(entries))
-	for i, e := range entries {
-		list[i] = hashed[K, T]{t.hashOf(e.key), e}
+	list := make([]hashed[V], len(values))
+	for i, v := range values {
+		list[i] = hashed[V]{t.hashOf(v.key()), v}
 	}
-	t.root = nodeOf(list, make([]hashed[K, T], len(list)), 0)
+	t.root = nodeOf(list, make([]hashed[V], len(list)), 0)
 	return t
 }
 
-type hashed[K comparable, T any] struct {
-	hash uint64
-	entry[K, T]
+type hashed[V any] struct {
+	hash  uint64
+	value V
 }
 
 // nodeOf makes the node of a list. It uses room, which is as long.
-func nodeOf[K comparable, T any](list, room []hashed[K, T], shift uint) *node[K, T] {
-	n := &node[K, T]{}
+func nodeOf[K comparable, V keyed[K]](list, room []hashed[V], shift uint) *node[K, V] {
+	n := &node[K, V]{}
 	if shift >= hashBits {
 		for i := range list {
-			n.entries = append(n.entries, list[i].entry)
+			n.values = append(n.values, list[i].value)
 		}
 		return n
 	}
@@ -133,10 +136,10 @@ func nodeOf[K comparable, T any](list, room []hashed[K, T], shift uint) *node[K,
 		room[end[s]] = list[i]
 	}
 	if held > 0 {
-		n.entries = make([]entry[K, T], 0, held)
+		n.values = make([]V, 0, held)
 	}
 	if n.below != 0 {
-		n.nodes = make([]*node[K, T], 0, bits.OnesCount32(n.below))
+		n.nodes = make([]*node[K, V], 0, bits.OnesCount32(n.below))
 	}
 	for s := range end {
 		from, to := end[s], len(list)
@@ -146,7 +149,7 @@ func nodeOf[K comparable, T any](list, room []hashed[K, T], shift uint) *node[K,
 		switch to - from {
 		case 0:
 		case 1:
-			n.entries = append(n.entries, room[from].entry)
+			n.values = append(n.values, room[from].value)
 		default:
 			n.nodes = append(n.nodes, nodeOf(room[from:to], list[from:to], shift+slotBits))
 		}
@@ -155,44 +158,43 @@ func nodeOf[K comparable, T any](list, room []hashed[K, T], shift uint) *node[K,
 }
 
 // get gives what k leads to, nil if nothing. It does not allocate.
-func (t table[K, T]) get(k K) *T {
+func (t table[K, V]) get(k K) (none V) {
 	n := t.root
 	if n == nil {
-		return nil
+		return none
 	}
 	h := t.hashOf(k)
 	for shift := uint(0); shift < hashBits; shift += slotBits {
 		bit := slot(h, shift)
 		if n.held&bit != 0 {
-			if e := &n.entries[rank(n.held, bit)]; e.key == k {
-				return e.val
+			if v := n.values[rank(n.held, bit)]; v.key() == k {
+				return v
 			}
-			return nil
+			return none
 		}
 		if n.below&bit == 0 {
-			return nil
+			return none
 		}
 		n = n.nodes[rank(n.below, bit)]
 	}
 	if i := n.find(k); i >= 0 {
-		return n.entries[i].val
+		return n.values[i]
 	}
-	return nil
+	return none
 }
 
-// set gives a table in which k leads to v.
-func (t table[K, T]) set(k K, v *T) table[K, T] { return t.setBy(nil, k, v) }
+// set gives a table in which the key of v leads to v.
+func (t table[K, V]) set(v V) table[K, V] { return t.setBy(nil, v) }
 
 // setBy is set within a batch: it may change t, too.
-func (t table[K, T]) setBy(b *batch, k K, v *T) table[K, T] {
-	h := t.hashOf(k)
-	e := entry[K, T]{k, v}
+func (t table[K, V]) setBy(b *batch, v V) table[K, V] {
+	h := t.hashOf(v.key())
 	if t.root == nil {
-		t.root = &node[K, T]{held: slot(h, 0), entries: []entry[K, T]{e}, maker: b}
+		t.root = &node[K, V]{held: slot(h, 0), values: []V{v}, maker: b}
 		t.size = 1
 		return t
 	}
-	root, grown := t.put(b, t.root, 0, h, e)
+	root, grown := t.put(b, t.root, 0, h, v)
 	t.root = root
 	if grown {
 		t.size++
@@ -201,10 +203,10 @@ func (t table[K, T]) setBy(b *batch, k K, v *T) table[K, T] {
 }
 
 // delete gives a table without k.
-func (t table[K, T]) delete(k K) table[K, T] { return t.deleteBy(nil, k) }
+func (t table[K, V]) delete(k K) table[K, V] { return t.deleteBy(nil, k) }
 
 // deleteBy is delete within a batch: it may change t, too.
-func (t table[K, T]) deleteBy(b *batch, k K) table[K, T] {
+func (t table[K, V]) deleteBy(b *batch, k K) table[K, V] {
 	if t.root == nil {
 		return t
 	}
@@ -220,9 +222,9 @@ func (t table[K, T]) deleteBy(b *batch, k K) table[K, T] {
 	return t
 }
 
-// all gives every entry, in no order.
-func (t table[K, T]) all() iter.Seq2[K, *T] {
-	return func(yield func(K, *T) bool) {
+// all gives every value, in no order.
+func (t table[K, V]) all() iter.Seq[V] {
+	return func(yield func(V) bool) {
 		if t.root != nil {
 			t.root.each(yield)
 		}
@@ -233,61 +235,61 @@ func (t table[K, T]) all() iter.Seq2[K, *T] {
 // nil for absent, until it returns false. What the two share is skipped, so
 // between a table and its successor the cost is that of the change. Values are
 // compared as pointers.
-func (t table[K, T]) diff(old table[K, T], yield func(k K, was, is *T) bool) {
+func (t table[K, V]) diff(old table[K, V], yield func(k K, was, is V) bool) {
 	diffNodes(old.root, t.root, 0, yield)
 }
 
-func (t table[K, T]) put(b *batch, n *node[K, T], shift uint, h uint64, e entry[K, T]) (_ *node[K, T], grown bool) {
+func (t table[K, V]) put(b *batch, n *node[K, V], shift uint, h uint64, v V) (_ *node[K, V], grown bool) {
 	if shift >= hashBits {
-		i := n.find(e.key)
-		if i >= 0 && n.entries[i].val == e.val {
+		i := n.find(v.key())
+		if i >= 0 && n.values[i] == v {
 			return n, false
 		}
 		c := n.by(b)
 		if i >= 0 {
-			c.entries = replaced(n.entries, i, e)
+			c.values = replaced(n.values, i, v)
 			return c, false
 		}
-		c.entries = inserted(n.entries, len(n.entries), e)
+		c.values = inserted(n.values, len(n.values), v)
 		return c, true
 	}
 	bit := slot(h, shift)
 	switch {
 	case n.held&bit != 0:
 		i := rank(n.held, bit)
-		there := n.entries[i]
-		if there.key == e.key {
-			if there.val == e.val {
+		there := n.values[i]
+		if there.key() == v.key() {
+			if there == v {
 				return n, false
 			}
 			c := n.by(b)
-			c.entries = replaced(n.entries, i, e)
+			c.values = replaced(n.values, i, v)
 			return c, false
 		}
 		// Two keys want the slot: both go one level down.
 		c := n.by(b)
-		c.nodes = inserted(n.nodes, rank(n.below, bit), pair(b, there, t.hashOf(there.key), e, h, shift+slotBits))
-		c.entries = removed(n.entries, i)
+		c.nodes = inserted(n.nodes, rank(n.below, bit), pair(b, there, t.hashOf(there.key()), v, h, shift+slotBits))
+		c.values = removed(n.values, i)
 		c.held &^= bit
 		c.below |= bit
 		return c, true
 	case n.below&bit != 0:
 		i := rank(n.below, bit)
-		sub, grown := t.put(b, n.nodes[i], shift+slotBits, h, e)
+		sub, grown := t.put(b, n.nodes[i], shift+slotBits, h, v)
 		if sub == n.nodes[i] {
 			return n, grown
 		}
 		return n.replaceBelow(b, i, sub), grown
 	default:
 		c := n.by(b)
-		c.entries = inserted(n.entries, rank(n.held, bit), e)
+		c.values = inserted(n.values, rank(n.held, bit), v)
 		c.held |= bit
 		return c, true
 	}
 }
 
 // replaceBelow puts another node into the place of the i-th below.
-func (n *node[K, T]) replaceBelow(b *batch, i int, sub *node[K, T]) *node[K, T] {
+func (n *node[K, V]) replaceBelow(b *batch, i int, sub *node[K, V]) *node[K, V] {
 	c := n.by(b)
 	if b != nil {
 		c.nodes[i] = sub // by has made the slice the node's own
@@ -297,41 +299,41 @@ func (n *node[K, T]) replaceBelow(b *batch, i int, sub *node[K, T]) *node[K, T] 
 	return c
 }
 
-// pair is the node for two entries with different keys.
-func pair[K comparable, T any](by *batch, a entry[K, T], ha uint64, b entry[K, T], hb uint64, shift uint) *node[K, T] {
+// pair is the node for two values with different keys.
+func pair[K comparable, V keyed[K]](by *batch, a V, ha uint64, b V, hb uint64, shift uint) *node[K, V] {
 	if shift >= hashBits {
-		return &node[K, T]{entries: []entry[K, T]{a, b}, maker: by}
+		return &node[K, V]{values: []V{a, b}, maker: by}
 	}
 	sa, sb := slot(ha, shift), slot(hb, shift)
 	if sa == sb {
-		return &node[K, T]{below: sa, nodes: []*node[K, T]{pair(by, a, ha, b, hb, shift+slotBits)}, maker: by}
+		return &node[K, V]{below: sa, nodes: []*node[K, V]{pair(by, a, ha, b, hb, shift+slotBits)}, maker: by}
 	}
 	if sa > sb {
 		a, b = b, a
 	}
-	return &node[K, T]{held: sa | sb, entries: []entry[K, T]{a, b}, maker: by}
+	return &node[K, V]{held: sa | sb, values: []V{a, b}, maker: by}
 }
 
 // remove says whether k was there.
-func (n *node[K, T]) remove(b *batch, shift uint, h uint64, k K) (_ *node[K, T], gone bool) {
+func (n *node[K, V]) remove(b *batch, shift uint, h uint64, k K) (_ *node[K, V], gone bool) {
 	if shift >= hashBits {
 		i := n.find(k)
 		if i < 0 {
 			return n, false
 		}
 		c := n.by(b)
-		c.entries = removed(n.entries, i)
+		c.values = removed(n.values, i)
 		return c, true
 	}
 	bit := slot(h, shift)
 	switch {
 	case n.held&bit != 0:
 		i := rank(n.held, bit)
-		if n.entries[i].key != k {
+		if n.values[i].key() != k {
 			return n, false
 		}
 		c := n.by(b)
-		c.entries = removed(n.entries, i)
+		c.values = removed(n.values, i)
 		c.held &^= bit
 		return c, true
 	case n.below&bit != 0:
@@ -340,10 +342,10 @@ func (n *node[K, T]) remove(b *batch, shift uint, h uint64, k K) (_ *node[K, T],
 		if !gone {
 			return n, false
 		}
-		if len(sub.entries) == 1 && len(sub.nodes) == 0 {
+		if len(sub.values) == 1 && len(sub.nodes) == 0 {
 			c := n.by(b)
 			c.nodes = removed(n.nodes, i)
-			c.entries = inserted(n.entries, rank(n.held, bit), sub.entries[0])
+			c.values = inserted(n.values, rank(n.held, bit), sub.values[0])
 			c.below &^= bit
 			c.held |= bit
 			return c, true
@@ -357,13 +359,13 @@ func (n *node[K, T]) remove(b *batch, shift uint, h uint64, k K) (_ *node[K, T],
 }
 
 // find gives the place of k in a node, or -1.
-func (n *node[K, T]) find(k K) int {
-	return slices.IndexFunc(n.entries, func(e entry[K, T]) bool { return e.key == k })
+func (n *node[K, V]) find(k K) int {
+	return slices.IndexFunc(n.values, func(v V) bool { return v.key() == k })
 }
 
-func (n *node[K, T]) each(yield func(K, *T) bool) bool {
-	for i := range n.entries {
-		if !yield(n.entries[i].key, n.entries[i].val) {
+func (n *node[K, V]) each(yield func(V) bool) bool {
+	for _, v := range n.values {
+		if !yield(v) {
 			return false
 		}
 	}
@@ -375,90 +377,96 @@ func (n *node[K, T]) each(yield func(K, *T) bool) bool {
 	return true
 }
 
-// at gives the slot's entry or node; at most one of them is not nil.
-func (n *node[K, T]) at(bit uint32) (*entry[K, T], *node[K, T]) {
+// at gives the slot's value or node; at most one of them is not nil.
+func (n *node[K, V]) at(bit uint32) (none V, _ *node[K, V]) {
 	switch {
 	case n.held&bit != 0:
-		return &n.entries[rank(n.held, bit)], nil
+		return n.values[rank(n.held, bit)], nil
 	case n.below&bit != 0:
-		return nil, n.nodes[rank(n.below, bit)]
+		return none, n.nodes[rank(n.below, bit)]
 	}
-	return nil, nil
+	return none, nil
 }
 
-func diffNodes[K comparable, T any](a, b *node[K, T], shift uint, yield func(k K, was, is *T) bool) bool {
+func diffNodes[K comparable, V keyed[K]](a, b *node[K, V], shift uint, yield func(k K, was, is V) bool) bool {
+	var none V
 	switch {
 	case a == b:
 		return true
 	case a == nil:
-		return b.each(func(k K, v *T) bool { return yield(k, nil, v) })
+		return b.each(func(v V) bool { return yield(v.key(), none, v) })
 	case b == nil:
-		return a.each(func(k K, v *T) bool { return yield(k, v, nil) })
+		return a.each(func(v V) bool { return yield(v.key(), v, none) })
 	case shift >= hashBits:
 		return diffLists(a, b, yield)
 	}
 	for rest := a.held | a.below | b.held | b.below; rest != 0; rest &= rest - 1 {
 		bit := rest & -rest
-		ae, an := a.at(bit)
-		be, bn := b.at(bit)
-		// An entry beside a node is compared as a list of one.
-		if (ae != nil && bn != nil) || (an != nil && be != nil) {
-			if !diffEntry(ae, an, be, bn, yield) {
+		av, an := a.at(bit)
+		bv, bn := b.at(bit)
+		// A value beside a node is compared as a list of one.
+		if (av != none && bn != nil) || (an != nil && bv != none) {
+			if !diffValue(av, an, bv, bn, yield) {
 				return false
 			}
 			continue
 		}
-		if !diffNodes(an, bn, shift+slotBits, yield) || !diffEntries(ae, be, yield) {
+		if !diffNodes(an, bn, shift+slotBits, yield) || !diffValues(av, bv, yield) {
 			return false
 		}
 	}
 	return true
 }
 
-// diffEntry compares an entry on one side with a node on the other.
-func diffEntry[K comparable, T any](ae *entry[K, T], an *node[K, T], be *entry[K, T], bn *node[K, T], yield func(k K, was, is *T) bool) bool {
+// diffValue compares a value on one side with a node on the other.
+func diffValue[K comparable, V keyed[K]](av V, an *node[K, V], bv V, bn *node[K, V], yield func(k K, was, is V) bool) bool {
+	var none V
 	met := false
-	if ae != nil {
-		return bn.each(func(k K, v *T) bool {
-			if k != ae.key {
-				return yield(k, nil, v)
+	if av != none {
+		return bn.each(func(v V) bool {
+			if v.key() != av.key() {
+				return yield(v.key(), none, v)
 			}
 			met = true
-			return v == ae.val || yield(k, ae.val, v)
-		}) && (met || yield(ae.key, ae.val, nil))
+			return v == av || yield(v.key(), av, v)
+		}) && (met || yield(av.key(), av, none))
 	}
-	return an.each(func(k K, v *T) bool {
-		if k != be.key {
-			return yield(k, v, nil)
+	return an.each(func(v V) bool {
+		if v.key() != bv.key() {
+			return yield(v.key(), v, none)
 		}
 		met = true
-		return v == be.val || yield(k, v, be.val)
-	}) && (met || yield(be.key, nil, be.val))
+		return v == bv || yield(v.key(), v, bv)
+	}) && (met || yield(bv.key(), none, bv))
 }
 
-// diffEntries compares two entries of one slot, either of which may be absent.
-func diffEntries[K comparable, T any](a, b *entry[K, T], yield func(k K, was, is *T) bool) bool {
-	if a != nil && b != nil && a.key == b.key {
-		return a.val == b.val || yield(a.key, a.val, b.val)
-	}
-	if a != nil && !yield(a.key, a.val, nil) {
+// diffValues compares two values of one slot, either of which may be absent.
+func diffValues[K comparable, V keyed[K]](a, b V, yield func(k K, was, is V) bool) bool {
+	var none V
+	switch {
+	case a == b:
+		return true
+	case a != none && b != none && a.key() == b.key():
+		return yield(a.key(), a, b)
+	case a != none && !yield(a.key(), a, none):
 		return false
 	}
-	return b == nil || yield(b.key, nil, b.val)
+	return b == none || yield(b.key(), none, b)
 }
 
-func diffLists[K comparable, T any](a, b *node[K, T], yield func(k K, was, is *T) bool) bool {
-	for _, e := range a.entries {
-		var is *T
-		if i := b.find(e.key); i >= 0 {
-			is = b.entries[i].val
+func diffLists[K comparable, V keyed[K]](a, b *node[K, V], yield func(k K, was, is V) bool) bool {
+	var none V
+	for _, v := range a.values {
+		is := none
+		if i := b.find(v.key()); i >= 0 {
+			is = b.values[i]
 		}
-		if is != e.val && !yield(e.key, e.val, is) {
+		if is != v && !yield(v.key(), v, is) {
 			return false
 		}
 	}
-	for _, e := range b.entries {
-		if a.find(e.key) < 0 && !yield(e.key, nil, e.val) {
+	for _, v := range b.values {
+		if a.find(v.key()) < 0 && !yield(v.key(), none, v) {
 			return false
 		}
 	}

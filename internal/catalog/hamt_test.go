@@ -21,10 +21,15 @@ var hashes = map[string]func(int) uint64{
 	"small":               func(k int) uint64 { return uint64(k) },
 }
 
+// keyedInt is a value that is its own key.
+type keyedInt struct{ k int }
+
+func (n *keyedInt) key() int { return n.k }
+
 // version is a table beside the map that it should equal.
 type version struct {
-	table table[int, int]
-	model map[int]*int
+	table table[int, *keyedInt]
+	model map[int]*keyedInt
 }
 
 func (v version) check(t *rapid.T, keys int) {
@@ -36,7 +41,14 @@ func (v version) check(t *rapid.T, keys int) {
 			t.Fatalf("get(%d) = %p, expected %p", k, v.table.get(k), v.model[k])
 		}
 	}
-	if got := maps.Collect(v.table.all()); !maps.Equal(got, v.model) {
+	got := map[int]*keyedInt{}
+	for n := range v.table.all() {
+		if got[n.k] != nil {
+			t.Fatalf("all gave %d twice", n.k)
+		}
+		got[n.k] = n
+	}
+	if !maps.Equal(got, v.model) {
 		t.Fatalf("all: %v, expected %v", got, v.model)
 	}
 }
@@ -48,7 +60,7 @@ func TestTableModel(t *testing.T) {
 	for name, hash := range hashes {
 		t.Run(name, func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
-				versions := []version{{table[int, int]{hash: hash}, map[int]*int{}}}
+				versions := []version{{table[int, *keyedInt]{hash: hash}, map[int]*keyedInt{}}}
 				for range rapid.IntRange(1, 60).Draw(t, "steps") {
 					old := versions[rapid.IntRange(0, len(versions)-1).Draw(t, "version")]
 					k := rapid.IntRange(0, keys-1).Draw(t, "key")
@@ -64,8 +76,8 @@ func TestTableModel(t *testing.T) {
 								delete(next.model, -k-1)
 								continue
 							}
-							v := new(int)
-							next.table = next.table.setBy(b, k, v)
+							v := &keyedInt{k}
+							next.table = next.table.setBy(b, v)
 							next.model[k] = v
 						}
 					case rapid.Bool().Draw(t, "delete"):
@@ -75,13 +87,13 @@ func TestTableModel(t *testing.T) {
 							t.Fatal("deleting what is not there made a new table")
 						}
 					case old.model[k] != nil && rapid.Bool().Draw(t, "same"):
-						next.table = old.table.set(k, old.model[k])
+						next.table = old.table.set(old.model[k])
 						if next.table.root != old.table.root {
 							t.Fatal("setting the same value made a new table")
 						}
 					default:
-						v := new(int)
-						next.table = old.table.set(k, v)
+						v := &keyedInt{k}
+						next.table = old.table.set(v)
 						next.model[k] = v
 					}
 					versions = append(versions, next)
@@ -89,28 +101,24 @@ func TestTableModel(t *testing.T) {
 				for _, v := range versions {
 					v.check(t, keys)
 					checkShape(t, v)
-					var entries []entry[int, int]
-					for k, val := range v.model {
-						entries = append(entries, entry[int, int]{k, val})
-					}
-					at := version{tableOf(entries, hash), v.model}
+					at := version{tableOf(slices.Collect(maps.Values(v.model)), hash), v.model}
 					at.check(t, keys)
 					checkShape(t, at)
 				}
 				a := versions[rapid.IntRange(0, len(versions)-1).Draw(t, "a")]
 				b := versions[rapid.IntRange(0, len(versions)-1).Draw(t, "b")]
 				checkDiff(t, a, b)
-				checkDiff(t, a, version{table[int, int]{}, nil})
-				checkDiff(t, version{table[int, int]{}, nil}, b)
+				checkDiff(t, a, version{table[int, *keyedInt]{}, nil})
+				checkDiff(t, version{table[int, *keyedInt]{}, nil}, b)
 			})
 		})
 	}
 }
 
 func checkDiff(t *rapid.T, old, new version) {
-	type pair struct{ was, is *int }
+	type pair struct{ was, is *keyedInt }
 	got := map[int]pair{}
-	new.table.diff(old.table, func(k int, was, is *int) bool {
+	new.table.diff(old.table, func(k int, was, is *keyedInt) bool {
 		if _, twice := got[k]; twice {
 			t.Fatalf("diff gave %d twice", k)
 		}
@@ -133,7 +141,7 @@ func checkDiff(t *rapid.T, old, new version) {
 	}
 	for stop := 1; stop <= len(want); stop++ {
 		n := 0
-		new.table.diff(old.table, func(int, *int, *int) bool { n++; return n < stop })
+		new.table.diff(old.table, func(int, *keyedInt, *keyedInt) bool { n++; return n < stop })
 		if n != stop {
 			t.Fatalf("diff went on for %d after it was stopped at %d", n, stop)
 		}
@@ -143,25 +151,25 @@ func checkDiff(t *rapid.T, old, new version) {
 // checkShape sees that a table has the shape of one that was built by setting
 // its entries and nothing else.
 func checkShape(t *rapid.T, v version) {
-	fresh := table[int, int]{hash: v.table.hash}
+	fresh := table[int, *keyedInt]{hash: v.table.hash}
 	for _, k := range slices.Sorted(maps.Keys(v.model)) {
-		fresh = fresh.set(k, v.model[k])
+		fresh = fresh.set(v.model[k])
 	}
 	if got, want := shape(v.table.root), shape(fresh.root); got != want {
 		t.Fatalf("shape after deletions:\n%s\nof a fresh table:\n%s", got, want)
 	}
 }
 
-func shape(n *node[int, int]) string {
+func shape(n *node[int, *keyedInt]) string {
 	if n == nil {
 		return "-"
 	}
-	if n.held|n.below != 0 && (bits.OnesCount32(n.held) != len(n.entries) || bits.OnesCount32(n.below) != len(n.nodes)) {
+	if n.held|n.below != 0 && (bits.OnesCount32(n.held) != len(n.values) || bits.OnesCount32(n.below) != len(n.nodes)) {
 		return "bitmaps and slices differ"
 	}
 	var keys []int
-	for _, e := range n.entries {
-		keys = append(keys, e.key)
+	for _, e := range n.values {
+		keys = append(keys, e.k)
 	}
 	if n.held|n.below == 0 {
 		slices.Sort(keys) // a list has no order
@@ -174,9 +182,9 @@ func shape(n *node[int, int]) string {
 }
 
 func TestTableAllStops(t *testing.T) {
-	var tab table[int, int]
+	var tab table[int, *keyedInt]
 	for k := range 1000 {
-		tab = tab.set(k, &k)
+		tab = tab.set(&keyedInt{k})
 	}
 	for stop := 1; stop < 1000; stop += 100 {
 		n := 0
@@ -194,19 +202,18 @@ func TestTableAllStops(t *testing.T) {
 // TestDiffSkipsWhatIsShared compares times, but two that are a factor of ten
 // thousand apart.
 func TestDiffSkipsWhatIsShared(t *testing.T) {
-	var tab table[int, int]
+	var tab table[int, *keyedInt]
 	for k := range 100_000 {
-		tab = tab.set(k, &k)
+		tab = tab.set(&keyedInt{k})
 	}
-	v := 0
-	next := tab.set(4711, &v)
-	count := func(old, new table[int, int]) (n int) {
-		new.diff(old, func(int, *int, *int) bool { n++; return true })
+	next := tab.set(&keyedInt{4711})
+	count := func(old, new table[int, *keyedInt]) (n int) {
+		new.diff(old, func(int, *keyedInt, *keyedInt) bool { n++; return true })
 		return n
 	}
 
 	start := time.Now()
-	if n := count(table[int, int]{}, tab); n != 100_000 {
+	if n := count(table[int, *keyedInt]{}, tab); n != 100_000 {
 		t.Fatalf("%d differences from nothing", n)
 	}
 	whole := time.Since(start)

@@ -19,7 +19,7 @@ type place struct {
 // of names, so a change must not copy them all: the entries are a persistent table, and
 // the sorted list that readers want is made when the first of them asks.
 type crowd struct {
-	entries table[placeKey, item]
+	entries table[placeKey, *placed]
 	maker   *batch // may change it in place, for nobody has seen it
 
 	once sync.Once // guards list
@@ -31,6 +31,29 @@ type placeKey struct {
 	owner Owner
 }
 
+// placed is an item as a crowd holds it.
+type placed item
+
+func (it *placed) key() placeKey { return placeKey{it.Name, it.Owner} }
+
+func (p *place) key() netip.Addr {
+	if p.one != nil {
+		return p.one.Addr
+	}
+	for it := range p.more.entries.all() {
+		return it.Addr
+	}
+	return netip.Addr{} // no crowd is empty
+}
+
+// parent is a name that others end in.
+type parent struct {
+	name  string
+	names int // how many are directly or farther below it
+}
+
+func (p *parent) key() string { return p.name }
+
 func (p *place) sorted() []Entry {
 	if p.one != nil {
 		return p.one.alone()
@@ -38,7 +61,7 @@ func (p *place) sorted() []Entry {
 	c := p.more
 	c.once.Do(func() {
 		c.list = make([]Entry, 0, c.entries.len())
-		for _, it := range c.entries.all() {
+		for it := range c.entries.all() {
 			c.list = append(c.list, it.Entry)
 		}
 		slices.SortFunc(c.list, compareEntries)
@@ -50,7 +73,7 @@ func (p *place) sorted() []Entry {
 // none any more. A nil place has none.
 func (p *place) altered(b *batch, k placeKey, is *item) *place {
 	switch {
-	case p == nil || p.one != nil && p.one.placeKey() == k:
+	case p == nil || p.one != nil && (*placed)(p.one).key() == k:
 		if is == nil {
 			return nil
 		}
@@ -59,7 +82,7 @@ func (p *place) altered(b *batch, k placeKey, is *item) *place {
 		return p
 	case p.one != nil:
 		c := &crowd{maker: b}
-		c.entries = c.entries.setBy(b, p.one.placeKey(), p.one).setBy(b, k, is)
+		c.entries = c.entries.setBy(b, (*placed)(p.one)).setBy(b, (*placed)(is))
 		return &place{more: c}
 	}
 	c := p.more
@@ -68,20 +91,18 @@ func (p *place) altered(b *batch, k placeKey, is *item) *place {
 		p = &place{more: c}
 	}
 	if is != nil {
-		c.entries = c.entries.setBy(b, k, is)
+		c.entries = c.entries.setBy(b, (*placed)(is))
 		return p
 	}
 	c.entries = c.entries.deleteBy(b, k)
 	if c.entries.len() > 1 {
 		return p
 	}
-	for _, it := range c.entries.all() {
-		return &place{one: it}
+	for it := range c.entries.all() {
+		return &place{one: (*item)(it)}
 	}
 	return nil
 }
-
-func (it *item) placeKey() placeKey { return placeKey{it.Name, it.Owner} }
 
 // alone gives the entry as a slice of it alone.
 func (it *item) alone() []Entry { return unsafe.Slice(&it.Entry, 1) }
@@ -132,7 +153,7 @@ func (v *View) replace(o Owner, is *Member) {
 		all = all[n:]
 	}
 	if is != nil {
-		v.members = v.members.set(o, is)
+		v.members = v.members.set(is)
 	} else {
 		v.members = v.members.delete(o)
 	}
@@ -142,7 +163,7 @@ func (v *View) replace(o Owner, is *Member) {
 // visible. A start has a hundred thousand at once where there is a large hosts file.
 func (v *View) begin(o Owner, all []alteration) {
 	b := new(batch)
-	var names []entry[string, Name]
+	var names []*Name
 	rest := all
 	for len(rest) > 0 {
 		n := 1
@@ -150,27 +171,27 @@ func (v *View) begin(o Owner, all []alteration) {
 			n++
 		}
 		name := (*Name)(nil).altered(rest[0].key.Name, o, rest[:n], true, true)
-		names = append(names, entry[string, Name]{name.Name, name})
-		v.count(b, name.Name, true)
+		names = append(names, name)
+		v.count(b, name.Name(), true)
 		if name.Serves() {
 			for _, protocol := range protocols {
-				v.count(b, ServiceName(name.Name, protocol), true)
+				v.count(b, ServiceName(name.Name(), protocol), true)
 			}
 		}
 		rest = rest[n:]
 	}
 	v.names = tableOf(names, v.names.hash)
 	slices.SortFunc(all, func(a, b alteration) int { return a.key.Addr.Compare(b.key.Addr) })
-	var places []entry[netip.Addr, place]
+	var places []*place
 	for _, a := range all {
 		if !a.is.Priority.known() {
 			continue
 		}
 		k, last := placeKey{a.key.Name, o}, len(places)-1
-		if last >= 0 && places[last].key == a.key.Addr {
-			places[last].val = places[last].val.altered(b, k, a.is)
+		if last >= 0 && places[last].key() == a.key.Addr {
+			places[last] = places[last].altered(b, k, a.is)
 		} else {
-			places = append(places, entry[netip.Addr, place]{a.key.Addr, &place{one: a.is}})
+			places = append(places, &place{one: a.is})
 		}
 	}
 	v.places = tableOf(places, v.places.hash)
@@ -183,7 +204,7 @@ func (v *View) rename(b *batch, o Owner, list []alteration, wasVisible, isVisibl
 	old := v.names.get(name)
 	n := old.altered(name, o, list, wasVisible, isVisible)
 	if n != nil {
-		v.names = v.names.setBy(b, n.Name, n)
+		v.names = v.names.setBy(b, n)
 	} else {
 		v.names = v.names.deleteBy(b, name)
 	}
@@ -214,7 +235,7 @@ func (v *View) rename(b *batch, o Owner, list []alteration, wasVisible, isVisibl
 		case next == nil:
 			v.places = v.places.deleteBy(b, a.key.Addr)
 		default:
-			v.places = v.places.setBy(b, a.key.Addr, next)
+			v.places = v.places.setBy(b, next)
 		}
 	}
 }
@@ -222,13 +243,13 @@ func (v *View) rename(b *batch, o Owner, list []alteration, wasVisible, isVisibl
 // count brings the parents up to date after a name came or went.
 func (v *View) count(b *batch, name string, came bool) {
 	for {
-		_, parent, more := strings.Cut(name, ".")
+		_, rest, more := strings.Cut(name, ".")
 		if !more {
 			return
 		}
 		n := 0
-		if p := v.parents.get(parent); p != nil {
-			n = *p
+		if p := v.parents.get(rest); p != nil {
+			n = p.names
 		}
 		if came {
 			n++
@@ -236,73 +257,10 @@ func (v *View) count(b *batch, name string, came bool) {
 			n--
 		}
 		if n > 0 {
-			v.parents = v.parents.setBy(b, parent, &n)
+			v.parents = v.parents.setBy(b, &parent{rest, n})
 		} else {
-			v.parents = v.parents.deleteBy(b, parent)
+			v.parents = v.parents.deleteBy(b, rest)
 		}
-		name = parent
+		name = rest
 	}
-}
-
-// altered gives the name after one owner's records of it changed, nil when
-// nobody has it any more.
-func (n *Name) altered(name string, o Owner, list []alteration, wasVisible, isVisible bool) *Name {
-	next := Name{Name: name}
-	if n != nil {
-		next = *n
-	}
-	next.Entries = merged(next.Entries, o, list, wasVisible, isVisible)
-	next.Hidden = merged(next.Hidden, o, list, !wasVisible, !isVisible)
-	for _, a := range list {
-		if a.was != nil && !a.was.Priority.known() {
-			next.others--
-		}
-		if a.is != nil && !a.is.Priority.known() {
-			next.others++
-		}
-	}
-	if len(next.Entries) == 0 && len(next.Hidden) == 0 && next.others == 0 {
-		return nil
-	}
-	next.answers = answers(next.Entries)
-	next.look()
-	return &next
-}
-
-// merged gives a list of entries without the altered ones of an owner, if they
-// were in it, and with what they became, if that belongs in it.
-func merged(entries []Entry, o Owner, list []alteration, were, are bool) []Entry {
-	if !were && !are {
-		return entries
-	}
-	if len(list) == 1 && (len(entries) == 0 || len(entries) == 1 && entries[0].Owner == o && entries[0].Addr == list[0].key.Addr) {
-		// Most names have one record. The set's own serves as the entry, too.
-		if a := list[0]; are && a.is != nil && a.is.Priority.known() {
-			return a.is.alone()
-		}
-		return nil
-	}
-	next := make([]Entry, 0, len(entries)+len(list))
-	i := 0
-	for _, a := range list {
-		for i < len(entries) && before(entries[i], o, a.key.Addr) {
-			next = append(next, entries[i])
-			i++
-		}
-		if i < len(entries) && entries[i].Owner == o && entries[i].Addr == a.key.Addr {
-			i++ // were
-		}
-		if are && a.is != nil && a.is.Priority.known() {
-			next = append(next, a.is.Entry)
-		}
-	}
-	next = append(next, entries[i:]...)
-	return slices.Clip(next)
-}
-
-func before(e Entry, o Owner, addr netip.Addr) bool {
-	if c := e.Owner.Compare(o); c != 0 {
-		return c < 0
-	}
-	return e.Addr.Less(addr)
 }

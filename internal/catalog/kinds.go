@@ -107,26 +107,3 @@ func ServiceOf(name string) (alias string, ok bool) {
 	}
 	return service, true
 }
-
-// Serves says whether some record of the name has a port, also a hidden one, so
-// that its service names exist. A nil Name does not.
-func (n *Name) Serves() bool { return n != nil && n.serves }
-
-// Points says whether some visible record of the name stands for another name. A
-// nil Name does not.
-func (n *Name) Points() bool { return n != nil && n.points }
-
-// look finds what the records of a name have.
-func (n *Name) look() {
-	n.serves, n.points = false, false
-	for i := range n.Entries {
-		n.serves = n.serves || n.Entries[i].Port != 0
-		n.points = n.points || n.Entries[i].Target != ""
-	}
-	for i := range n.Hidden {
-		n.serves = n.serves || n.Hidden[i].Port != 0
-	}
-	if service, _, _ := strings.Cut(n.Name, "."); len(service) == maxLabel {
-		n.serves = false // there is no room for the _
-	}
-}

@@ -56,7 +56,7 @@ func TestWritersAndReaders(t *testing.T) {
 		reading.Go(func() { // as fast as it can
 			for {
 				v := c.View()
-				checkPair("by name", v.Name("a").Entries[0].Record, v.Name("b").Entries[0].Record)
+				checkPair("by name", v.Name("a").Entries()[0].Record, v.Name("b").Entries()[0].Record)
 				if l := v.Addr(addr1); len(l) < 2 {
 					t.Errorf("by address: %v", l)
 				} else {
@@ -65,10 +65,10 @@ func TestWritersAndReaders(t *testing.T) {
 				x, y := v.Name("x"), v.Name("y")
 				if (x == nil) != (y == nil) {
 					t.Errorf("x is %v, y is %v", x, y)
-				} else if x != nil && len(x.Entries) != len(y.Entries) {
-					t.Errorf("x has %v, y has %v", x.Entries, y.Entries)
-				} else if x != nil && len(x.Entries) == 1 {
-					checkPair("of the peer", x.Entries[0].Record, y.Entries[0].Record)
+				} else if x != nil && len(x.Entries()) != len(y.Entries()) {
+					t.Errorf("x has %v, y has %v", x.Entries(), y.Entries())
+				} else if x != nil && len(x.Entries()) == 1 {
+					checkPair("of the peer", x.Entries()[0].Record, y.Entries()[0].Record)
 				}
 				select {
 				case <-done:

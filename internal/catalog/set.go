@@ -27,7 +27,7 @@ type Set struct {
 	version  uint64
 	protocol uint32
 	unknown  string // encoded header fields of a later protocol
-	records  table[Key, item]
+	records  table[Key, *item]
 	hash     uint64 // sum of the header's and all items'
 	history  history
 }
@@ -39,6 +39,8 @@ type item struct {
 	Entry
 	sum uint64
 }
+
+func (it *item) key() Key { return it.Key() }
 
 // NewSet gives the empty set of an owner, at version 0.
 func NewSet(o Owner) *Set {
@@ -85,7 +87,7 @@ func (s *Set) Records() iter.Seq[Record] {
 
 func (s *Set) sorted() []*item {
 	items := make([]*item, 0, s.Len())
-	for _, it := range s.records.all() {
+	for it := range s.records.all() {
 		items = append(items, it)
 	}
 	slices.SortFunc(items, func(a, b *item) int { return compareKeys(a.Key(), b.Key()) })
@@ -121,12 +123,11 @@ func (s *Set) newer(version, hash uint64) bool {
 // put and drop change a set that nobody else has seen yet.
 
 func (s *Set) put(b *batch, it *item) {
-	k := it.Key()
-	if old := s.records.get(k); old != nil {
+	if old := s.records.get(it.Key()); old != nil {
 		s.hash -= old.sum
 	}
 	s.hash += it.sum
-	s.records = s.records.setBy(b, k, it)
+	s.records = s.records.setBy(b, it)
 }
 
 func (s *Set) drop(b *batch, k Key) {
@@ -152,7 +153,7 @@ func (s *Set) onto(held *Set) *Set {
 	b := new(batch)
 	for _, k := range keys {
 		if it := s.records.get(k); it != nil {
-			next.records = next.records.setBy(b, k, it)
+			next.records = next.records.setBy(b, it)
 		} else {
 			next.records = next.records.deleteBy(b, k)
 		}
@@ -181,13 +182,13 @@ func (s *Set) changed(old *Set) []Key {
 func (s *Set) past(theirs *Set) *Set {
 	type numbers struct{ transition, acted, activated uint64 }
 	seen := map[string]numbers{}
-	for k, it := range theirs.records.all() {
-		n := seen[k.Name]
-		seen[k.Name] = numbers{max(n.transition, it.Transition), max(n.acted, it.Acted), max(n.activated, it.Activated)}
+	for it := range theirs.records.all() {
+		n := seen[it.Name]
+		seen[it.Name] = numbers{max(n.transition, it.Transition), max(n.acted, it.Acted), max(n.activated, it.Activated)}
 	}
 	next := *s
 	b := new(batch)
-	for _, it := range s.records.all() {
+	for it := range s.records.all() {
 		n := seen[it.Name]
 		r := it.Record
 		r.Transition = max(r.Transition, n.transition)

@@ -21,13 +21,10 @@ import (
 //
 // A nil Name has none. The caller must not change the slice.
 func (n *Name) Answers() []Entry {
-	switch {
-	case n == nil:
-		return nil
-	case n.answers != nil:
-		return *n.answers
+	if n != nil && n.more != nil && n.more.answers != nil {
+		return *n.more.answers
 	}
-	return n.Entries
+	return n.Entries()
 }
 
 // answers gives the entries as Answers has them, nil when they are the same.
@@ -90,10 +87,10 @@ func answers(entries []Entry) *[]Entry {
 // entry itself says, except where somebody tells of its address as static.
 func (v *View) Active(e Entry) bool {
 	n := v.Name(e.Name)
-	if n == nil || n.answers == nil || e.Priority == Origin {
+	if n == nil || n.more == nil || n.more.answers == nil || e.Priority == Origin {
 		return e.Active
 	}
-	for _, a := range *n.answers {
+	for _, a := range *n.more.answers {
 		if a.Addr == e.Addr && a.Priority == e.Priority && a.Active {
 			return e.Static || e.Active
 		}

@@ -14,13 +14,13 @@ import (
 func checkAnswers(t fataler, v *View, n *Name) {
 	t.Helper()
 	var want []Entry
-	for i, e := range n.Entries {
+	for i, e := range n.Entries() {
 		if e.Priority == Origin {
 			want = append(want, e)
 			continue
 		}
 		var static, alias []Entry
-		for _, o := range n.Entries {
+		for _, o := range n.Entries() {
 			switch {
 			case o.Addr != e.Addr || o.Priority == Origin:
 			case o.Static:
@@ -34,14 +34,14 @@ func checkAnswers(t fataler, v *View, n *Name) {
 		case !e.Static:
 			e.Active = e.Active && !refuted
 			want = append(want, e)
-		case len(alias) == 0 && static[0] == n.Entries[i]:
+		case len(alias) == 0 && static[0] == n.Entries()[i]:
 			e.TTL = slices.MinFunc(static, func(a, b Entry) int { return cmp.Compare(a.TTL, b.TTL) }).TTL
 			e.Active = !refuted && slices.ContainsFunc(static, func(s Entry) bool { return s.Active })
 			want = append(want, e)
 		}
 	}
 	if got := n.Answers(); !slices.Equal(got, want) {
-		t.Fatalf("answers of %q: %v, expected %v", n.Name, got, want)
+		t.Fatalf("answers of %q: %v, expected %v", n.Name(), got, want)
 	}
 	for _, e := range want {
 		if got := v.Active(e); got != e.Active {

@@ -50,7 +50,9 @@ type Member struct {
 
 func (m *Member) visible() bool { return m != nil && m.Status == Alive }
 
-func (m *Member) records() (t table[Key, item]) {
+func (m *Member) key() Owner { return m.Owner }
+
+func (m *Member) records() (t table[Key, *item]) {
 	if m == nil || m.Set == nil {
 		return t
 	}
@@ -63,10 +65,10 @@ func (m *Member) records() (t table[Key, item]) {
 type View struct {
 	self    Owner
 	serial  uint64
-	members table[Owner, Member]
-	names   table[string, Name]
-	places  table[netip.Addr, place]
-	parents table[string, int] // how many names are directly or farther below one
+	members table[Owner, *Member]
+	names   table[string, *Name]
+	places  table[netip.Addr, *place]
+	parents table[string, *parent]
 
 	superseded chan struct{}
 }
@@ -96,7 +98,7 @@ func (v *View) Below(name string) bool { return v.parents.get(name) != nil }
 // Names gives all names that are ours, in no order.
 func (v *View) Names() iter.Seq[*Name] {
 	return func(yield func(*Name) bool) {
-		for _, n := range v.names.all() {
+		for n := range v.names.all() {
 			if !yield(n) {
 				return
 			}
@@ -121,17 +123,17 @@ func (v *View) Addr(a netip.Addr) []Entry {
 func (v *View) Places() iter.Seq2[netip.Addr, []Entry] {
 	return func(yield func(netip.Addr, []Entry) bool) {
 		var room []Entry
-		for a, p := range v.places.all() {
+		for p := range v.places.all() {
 			es := room[:0]
 			if p.one != nil {
 				es = p.one.alone()
 			} else {
-				for _, it := range p.more.entries.all() {
+				for it := range p.more.entries.all() {
 					es = append(es, it.Entry)
 				}
 				room = es
 			}
-			if !yield(a, es) {
+			if !yield(p.key(), es) {
 				return
 			}
 		}
@@ -141,8 +143,8 @@ func (v *View) Places() iter.Seq2[netip.Addr, []Entry] {
 // Entries gives all visible entries, in no order.
 func (v *View) Entries() iter.Seq[Entry] {
 	return func(yield func(Entry) bool) {
-		for _, n := range v.names.all() {
-			for _, e := range n.Entries {
+		for n := range v.names.all() {
+			for _, e := range n.Entries() {
 				if !yield(e) {
 					return
 				}
@@ -162,7 +164,7 @@ func (v *View) Member(o Owner) (Member, bool) {
 // Members gives all nodes, this one too, in no order.
 func (v *View) Members() iter.Seq[Member] {
 	return func(yield func(Member) bool) {
-		for _, m := range v.members.all() {
+		for m := range v.members.all() {
 			if !yield(*m) {
 				return
 			}
@@ -191,7 +193,7 @@ func (v *View) Diff(old *View) iter.Seq[Change] {
 	return func(yield func(Change) bool) {
 		var changes []Change
 		v.changedMembers(old, func(was, is *Member) {
-			var before, after table[Key, item]
+			var before, after table[Key, *item]
 			if was.visible() {
 				before = was.records()
 			}
@@ -269,40 +271,6 @@ func (v *View) changedMembers(old *View, fn func(was, is *Member)) {
 		fn(was, is)
 		return true
 	})
-}
-
-// Name is everything known of one name. Names are immutable.
-type Name struct {
-	Name string
-	// Entries are those of owners that are alive, sorted by owner, then
-	// address. Two owners may publish one address.
-	Entries []Entry
-	// Hidden are those of owners that are dead, left, removed or not yet seen
-	// alive, in the same order.
-	Hidden []Entry
-
-	// others counts the records whose priority this node does not know. They
-	// make the name ours, no more.
-	others int
-	// answers is what Answers gives where that is not Entries.
-	answers *[]Entry
-	// serves and points are what the methods of these names give.
-	serves, points bool
-}
-
-// Of gives the entries of one owner that is alive, sorted by address. A nil Name
-// has none. The caller must not change the slice.
-func (n *Name) Of(o Owner) []Entry {
-	if n == nil {
-		return nil
-	}
-	byOwner := func(e Entry, o Owner) int { return e.Owner.Compare(o) }
-	i, _ := slices.BinarySearchFunc(n.Entries, o, byOwner)
-	j := i
-	for j < len(n.Entries) && n.Entries[j].Owner == o {
-		j++
-	}
-	return n.Entries[i:j:j]
 }
 
 // compareEntries is the order within a place.

@@ -74,7 +74,7 @@ func Look(v *catalog.View, name string) Facts {
 			f.Rival = e.Owner
 		}
 	}
-	for _, e := range n.Hidden {
+	for _, e := range n.Hidden() {
 		if e.Owner == self || e.Priority == catalog.Origin || e.Static {
 			continue
 		}

@@ -26,7 +26,7 @@ func TestForeignKey(t *testing.T) {
 			if m, known := h.cat.View().Member(foreign.addr); known {
 				t.Errorf("%v knows the foreign node: %+v", h.addr, m)
 			}
-			if len(foreign.cat.View().Name("host-4").Entries) != 1 || foreign.cat.View().Name("host-1") != nil {
+			if len(foreign.cat.View().Name("host-4").Entries()) != 1 || foreign.cat.View().Name("host-1") != nil {
 				t.Error("the foreign node knows of others")
 			}
 		}

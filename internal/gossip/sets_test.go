@@ -78,7 +78,7 @@ func TestLateCopyOfDeadNode(t *testing.T) {
 		}
 		// The names of the dead stay ours on every node, also on the late one.
 		for _, h := range c.all[:5] {
-			if n := h.cat.View().Name("host-6"); n == nil || len(n.Entries) != 0 || len(n.Hidden) != 1 {
+			if n := h.cat.View().Name("host-6"); n == nil || len(n.Entries()) != 0 || len(n.Hidden()) != 1 {
 				t.Errorf("%v has %+v of the dead node's name", h.addr, n)
 			}
 			if got := h.set(owner.addr).Version(); got != version {
@@ -111,7 +111,7 @@ func TestHiddenSetsSpreadAndAreForgotten(t *testing.T) {
 			if n == nil {
 				return errors.New("the name of the dead node is not ours")
 			}
-			if len(n.Entries) > 0 {
+			if len(n.Entries()) > 0 {
 				t.Fatalf("it is shown: %+v", n)
 			}
 			return nil

@@ -317,8 +317,8 @@ func TestRealSockets(t *testing.T) {
 	}
 	a := start(addr("127.0.0.2"), nil)
 	b := start(addr("127.0.0.3"), []netip.AddrPort{a.g.Addr()})
-	await(a, func(v *catalog.View) bool { n := v.Name("on-127.0.0.3"); return n != nil && len(n.Entries) == 1 })
-	await(b, func(v *catalog.View) bool { n := v.Name("on-127.0.0.2"); return n != nil && len(n.Entries) == 1 })
+	await(a, func(v *catalog.View) bool { n := v.Name("on-127.0.0.3"); return n != nil && len(n.Entries()) == 1 })
+	await(b, func(v *catalog.View) bool { n := v.Name("on-127.0.0.2"); return n != nil && len(n.Entries()) == 1 })
 	b.stop()
 	if err := <-b.done; err != nil {
 		t.Error(err)

@@ -177,7 +177,7 @@ func (r *Rules) lacking(v *catalog.View, n *catalog.Name, tiers []catalog.Priori
 	reply := r.nothing(v, dns.RcodeSuccess)
 	switch {
 	case len(tiers) > 0: // none of this type
-	case len(n.Entries) > 0:
+	case len(n.Entries()) > 0:
 		reply.why = noHealthy
 	default:
 		reply.why = hostsGone
@@ -239,7 +239,7 @@ func (r *Rules) addresses(v *catalog.View, n *catalog.Name, es []catalog.Entry, 
 		chosen     = chosenRoom[:0]
 
 		reply     = Reply{Authoritative: true}
-		by        = r.Balancing.of(n.Name)
+		by        = r.Balancing.of(n.Name())
 		algorithm balance.Algorithm
 		most      = r.MaxAnswers
 		at        balance.Place

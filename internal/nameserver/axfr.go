@@ -32,13 +32,13 @@ var (
 func zoneSets(n *catalog.Name) iter.Seq2[string, uint16] {
 	return func(yield func(string, uint16) bool) {
 		for _, t := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeTXT, dns.TypeCNAME} {
-			if !yield(n.Name, t) {
+			if !yield(n.Name(), t) {
 				return
 			}
 		}
 		if n.Serves() {
-			_ = yield(catalog.ServiceName(n.Name, "_tcp"), dns.TypeSRV) &&
-				yield(catalog.ServiceName(n.Name, "_udp"), dns.TypeSRV)
+			_ = yield(catalog.ServiceName(n.Name(), "_tcp"), dns.TypeSRV) &&
+				yield(catalog.ServiceName(n.Name(), "_udp"), dns.TypeSRV)
 		}
 	}
 }

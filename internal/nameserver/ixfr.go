@@ -74,8 +74,8 @@ func (r *Rules) changes(old, now *catalog.View) []dns.RR {
 			if n == nil {
 				continue
 			}
-			touched[n.Name] = true
-			for _, e := range n.Entries {
+			touched[n.Name()] = true
+			for _, e := range n.Entries() {
 				if e.Priority != catalog.Origin {
 					continue
 				}

@@ -68,7 +68,7 @@ func (r *Rules) service(v *catalog.View, n *catalog.Name, rng balance.Rand, q dn
 	var (
 		reply  = Reply{Authoritative: true}
 		hdr    = dns.RR_Header{Name: q.Name, Rrtype: dns.TypeSRV, Class: dns.ClassINET, Ttl: catalog.MaxTTL}
-		by     = r.Balancing.of(n.Name)
+		by     = r.Balancing.of(n.Name())
 		most   = r.MaxAnswers
 		listed []*dns.SRV
 	)

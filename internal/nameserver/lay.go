@@ -34,7 +34,7 @@ const blockHead = 9
 // about all of it.
 func (t *snapshot) layName(b []byte, n *catalog.Name) []byte {
 	r := &t.policy.rules
-	if n == nil || n.Points() || r.Names != nil && !r.Names(n.Name) {
+	if n == nil || n.Points() || r.Names != nil && !r.Names(n.Name()) {
 		return b
 	}
 	es := n.Answers()
@@ -42,7 +42,7 @@ func (t *snapshot) layName(b []byte, n *catalog.Name) []byte {
 	if len(tiers) == 0 { // what then counts is told besides, or remembered
 		return b
 	}
-	by := r.Balancing.rule(n.Name)
+	by := r.Balancing.rule(n.Name())
 	b = t.layFamily(b, es, tiers, by, true)
 	return t.layFamily(b, es, tiers, by, false)
 }

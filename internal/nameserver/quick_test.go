@@ -144,7 +144,7 @@ func quickQuestions(v *catalog.View, domains ...string) []dns.Question {
 		"x0" + strings.Repeat("a", '0'), "web." + strings.Repeat("a", '0'),
 	}
 	for n := range v.Names() {
-		bare = append(bare, n.Name)
+		bare = append(bare, n.Name())
 	}
 	slices.Sort(bare)
 	names := []string{".", "corp.example.", "CORP.example.", "arpa.", "in-addr.arpa.", "1.in-addr.arpa.", "1.0.0.10.in-addr.arpa.corp.example."}

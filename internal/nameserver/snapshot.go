@@ -157,7 +157,7 @@ func newSnapshot(v *catalog.View, p *policy) *snapshot {
 		t.parts[i].add(key, rest)
 	}
 	for n := range v.Names() {
-		key = appendWire(key[:0], n.Name)
+		key = appendWire(key[:0], n.Name())
 		if rest = t.layName(rest[:0], n); len(rest) > 0 {
 			put()
 		}

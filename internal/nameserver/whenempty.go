@@ -56,9 +56,9 @@ func (r *Rules) entries(v *catalog.View, n *catalog.Name) (es []catalog.Entry, t
 	if len(tiers) > 0 || len(r.WhenEmpty) == 0 {
 		return es, tiers, nil
 	}
-	switch r.whenEmpty(n.Name) {
+	switch r.whenEmpty(n.Name()) {
 	case LastGood:
-		if was := r.last.of(n.Name); len(was) > 0 {
+		if was := r.last.of(n.Name()); len(was) > 0 {
 			return was, activeTiers(was), lastGood
 		}
 	case FailOpen:
@@ -85,7 +85,7 @@ func tiersOf(es []catalog.Entry) []catalog.Priority {
 // included. Of one that an operator has removed it is known that it is gone.
 func everyone(v *catalog.View, n *catalog.Name) []catalog.Entry {
 	es := slices.Clone(n.Answers())
-	for _, e := range n.Hidden {
+	for _, e := range n.Hidden() {
 		if m, _ := v.Member(e.Owner); m.Status != catalog.Removed {
 			es = append(es, e)
 		}

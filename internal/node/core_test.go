@@ -147,7 +147,7 @@ func TestRemoved(t *testing.T) {
 			t.Errorf("it ended with %v", err)
 		}
 		c.Within(12*time.Second, "the other takes over", func() string { return c.Settled(c.Hosts[1]) })
-		if n := c.Hosts[1].View().Name("server-01"); n == nil || len(n.Entries) != 0 {
+		if n := c.Hosts[1].View().Name("server-01"); n == nil || len(n.Entries()) != 0 {
 			t.Errorf("records of a removed node: %+v", n)
 		}
 	})
@@ -191,7 +191,7 @@ func TestStopOrder(t *testing.T) {
 	pair(t, func(t *testing.T, c *sim.Cluster) {
 		stopping, other := c.Hosts[0], c.Hosts[1]
 		status := func() (active bool, member catalog.Status) {
-			for _, e := range other.View().Name(sim.Service).Entries {
+			for _, e := range other.View().Name(sim.Service).Entries() {
 				active = active || e.Owner == stopping.Addr && e.Active
 			}
 			m, _ := other.View().Member(stopping.Addr)

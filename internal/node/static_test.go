@@ -443,7 +443,7 @@ func TestStaticOfSeveral(t *testing.T) {
 			}
 		}
 		time.Sleep(10 * time.Second)
-		if n := len(first.View().Name("rds").Entries); n != 2 {
+		if n := len(first.View().Name("rds").Entries()); n != 2 {
 			t.Fatalf("%d owners", n)
 		}
 		want("it is well", true)

@@ -265,7 +265,7 @@ func (s *service) followAlias(ctx context.Context, cfg *Config) {
 		// A Name is another one only when something of it changed.
 		if name := view.Name(cfg.To.Name); first || name != seen {
 			seen = name
-			s.update(ctx, cfg, Tier(name, cfg.To.Port))
+			s.update(ctx, cfg, Tier(name.Answers(), cfg.To.Port))
 		}
 		select {
 		case <-view.Superseded():
@@ -288,17 +288,14 @@ func (s *service) update(ctx context.Context, cfg *Config, targets []Target) {
 	}
 }
 
-// Tier gives the members of the highest tier of a name that has an Active
-// record: masters, or else secondaries, or else backups, or else the hosts of
+// Tier gives the members of the highest tier with an Active record, of the answers of
+// a name: masters, or else secondaries, or else backups, or else the hosts of
 // that name themselves. Only the table leads from one tier to another. A tier
 // whose records stand for another name has no members.
-func Tier(name *catalog.Name, port uint16) (targets []Target) {
-	if name == nil {
-		return nil
-	}
+func Tier(answers []catalog.Entry, port uint16) (targets []Target) {
 	for _, tier := range []catalog.Priority{catalog.Master, catalog.Secondary, catalog.Backup, catalog.Origin} {
 		here := false
-		for _, e := range name.Answers() {
+		for _, e := range answers {
 			if !e.Active || e.Priority != tier {
 				continue
 			}

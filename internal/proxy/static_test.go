@@ -24,7 +24,7 @@ func TestTierStatic(t *testing.T) {
 		if active {
 			want = 1
 		}
-		if got := Tier(c.View().Name("db"), 3306); len(got) != want {
+		if got := Tier(c.View().Name("db").Answers(), 3306); len(got) != want {
 			t.Errorf("active %v: %v", active, got)
 		}
 	}

@@ -374,7 +374,7 @@ func TestTier(t *testing.T) {
 		{[]catalog.Entry{elsewhere(rec("10.0.0.1", catalog.Master, 1, true)), rec("10.0.0.2", catalog.Master, 1, true)}, "10.0.0.2:9*1"},
 	} {
 		var got []string
-		for _, x := range Tier(&catalog.Name{Name: "db", Entries: c.entries}, 9) {
+		for _, x := range Tier(c.entries, 9) {
 			got = append(got, fmt.Sprintf("%v*%d", x.Addr, x.Weight))
 		}
 		if s := strings.Join(got, " "); s != c.want {

@@ -359,7 +359,7 @@ func (h *Host) Points() []netip.Addr {
 	if n == nil {
 		return nil
 	}
-	for _, e := range n.Entries {
+	for _, e := range n.Entries() {
 		switch {
 		case !e.Active || e.Priority > best:
 		case e.Priority < best:
@@ -407,7 +407,7 @@ func (c *Cluster) Settled(want *Host) string {
 			return fmt.Sprintf("DNS on %s points to %v, not to %s", h.Addr, at, want.Addr)
 		}
 	}
-	for _, e := range first.View().Name(Service).Entries {
+	for _, e := range first.View().Name(Service).Entries() {
 		if on := e.Duty == catalog.DutyActive; on != (e.Owner == want.Addr) {
 			return fmt.Sprintf("%s has duty %s", e.Owner, e.Duty)
 		}

@@ -130,7 +130,7 @@ func TestPauseInAHook(t *testing.T) {
 		master, secondary := c.Hosts[0], c.Hosts[1]
 		master.Break()
 		c.Within(12*time.Second, "the secondary's hook begins", func() string {
-			for _, e := range secondary.View().Name(sim.Service).Entries {
+			for _, e := range secondary.View().Name(sim.Service).Entries() {
 				if e.Owner == secondary.Addr && e.Duty == catalog.DutyActive {
 					return ""
 				}

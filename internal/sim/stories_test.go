@@ -136,7 +136,7 @@ func TestRestartWithLostState(t *testing.T) {
 			if other.View().Name("new") == nil {
 				return "the new record is missing"
 			}
-			if n := other.View().Name("old-3"); n != nil && len(n.Entries) > 0 {
+			if n := other.View().Name("old-3"); n != nil && len(n.Entries()) > 0 {
 				return "a record of the former life is answered"
 			}
 			return ""
@@ -256,7 +256,7 @@ func add(t *testing.T, h *sim.Host, name string) {
 // knows says which host does not answer the name.
 func knows(c *sim.Cluster, name string) string {
 	for _, h := range c.Hosts {
-		if n := h.View().Name(name); n == nil || len(n.Entries) == 0 {
+		if n := h.View().Name(name); n == nil || len(n.Entries()) == 0 {
 			return fmt.Sprintf("%s does not answer %s; ", h.Addr, name)
 		}
 	}
@@ -266,7 +266,7 @@ func knows(c *sim.Cluster, name string) string {
 // answered says which host answers the name.
 func answered(c *sim.Cluster, name string) string {
 	for _, h := range c.Hosts {
-		if n := h.View().Name(name); n != nil && len(n.Entries) > 0 {
+		if n := h.View().Name(name); n != nil && len(n.Entries()) > 0 {
 			return fmt.Sprintf("%s answers %s; ", h.Addr, name)
 		}
 	}
