@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -157,7 +158,9 @@ func (e *Edit) Put(r Record) error {
 	if !r.Priority.known() {
 		return fmt.Errorf("record %s: priority %d is not known", r.Name, r.Priority)
 	}
-	if old := e.next.records.get(r.Key()); old != nil && old.Record == r {
+	if old := e.next.records.get(r.Key()); old == nil {
+		r.Name = strings.Clone(r.Name) // it may be part of a long text, which would stay
+	} else if r.Name = old.Name; old.Record == r {
 		return nil
 	}
 	e.next.put(e.batch, newItem(e.next.owner, r))

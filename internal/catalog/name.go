@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"strings"
 )
 
 // The longest name and label, in octets (RFC 1035 §2.3.4).
@@ -20,10 +21,14 @@ const MaxTTL = math.MaxInt32
 // compares (RFC 4343). Whatever is no letter there stays, for ValidName to
 // refuse: in Unicode the Kelvin sign has a k for its lower case.
 func LowerName(name string) string {
+	first := strings.IndexFunc(name, func(r rune) bool { return 'A' <= r && r <= 'Z' })
+	if first < 0 {
+		return name
+	}
 	lower := []byte(name)
-	for i, c := range lower {
+	for i, c := range lower[first:] {
 		if 'A' <= c && c <= 'Z' {
-			lower[i] = c + 'a' - 'A'
+			lower[first+i] = c + 'a' - 'A'
 		}
 	}
 	return string(lower)

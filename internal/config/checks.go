@@ -191,8 +191,11 @@ func (l *loader) checkChecks(c *Config) {
 		aliases = append(aliases, a.Name)
 		known[a.Name] = true
 	}
+	if len(l.checkAt) == 0 {
+		return // and the static names, of which there may be many, are of no interest
+	}
 	static := map[string]bool{}
-	for _, name := range l.staticNames {
+	for name := range c.staticNames() {
 		static[name] = true
 	}
 	for _, p := range l.checkAt {
@@ -206,9 +209,9 @@ func (l *loader) checkChecks(c *Config) {
 		case static[p.name]:
 			l.problem(p.place, p.path, "is a static name, for which nobody has a duty")
 		case len(c.Static.Files) > 0 && !duty:
-			l.warning(p.place, p.path, "no alias and no static name of this node is called so yet%s", meant(p.name, append(aliases, l.staticNames...)))
+			l.warning(p.place, p.path, "no alias and no static name of this node is called so yet%s", meant(p.name, slices.AppendSeq(aliases, c.staticNames())))
 		case len(static) > 0 && !duty:
-			l.problem(p.place, p.path, "no alias and no static name of this node is called so%s", meant(p.name, append(aliases, l.staticNames...)))
+			l.problem(p.place, p.path, "no alias and no static name of this node is called so%s", meant(p.name, slices.AppendSeq(aliases, c.staticNames())))
 		default:
 			l.problem(p.place, p.path, "no alias of this node has this name%s", meant(p.name, aliases))
 		}

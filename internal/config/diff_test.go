@@ -110,6 +110,9 @@ func other(v reflect.Value, tried map[string]bool) []reflect.Value {
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
+			if !v.Type().Field(i).IsExported() {
+				continue
+			}
 			variants := other(v.Field(i), tried)
 			name := v.Type().Name() + "." + v.Type().Field(i).Name
 			tried[name] = tried[name] || len(variants) > 0

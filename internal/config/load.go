@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -107,9 +108,7 @@ type loader struct {
 	resolverAt []item
 	staticAt   []item // beside Config.Static.Hosts
 	hostsAt    []item // beside Config.Static.Files
-	// staticNames are those of the lines, and of the files as they are now.
-	staticNames []string
-	checkAt     []checkPlace
+	checkAt    []checkPlace
 	// aliasKey is the key that the aliases came from, alias or aliases.
 	aliasKey string
 }
@@ -194,9 +193,13 @@ func readFile(name string) ([]byte, fs.FileInfo, error) {
 		return nil, nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, MaxHosts+1))
-	if err != nil {
+	// As it is before it is read: what is written meanwhile is another file.
+	if info, err = f.Stat(); err != nil {
+		return nil, nil, err
+	}
+	data := bytes.NewBuffer(make([]byte, 0, min(info.Size(), MaxHosts)+bytes.MinRead))
+	if _, err := data.ReadFrom(io.LimitReader(f, MaxHosts+1)); err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return data, info, nil
+	return data.Bytes(), info, nil
 }

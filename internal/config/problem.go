@@ -146,6 +146,13 @@ func (r *report) note(list *[]found, at place, key, message string) {
 	*list = append(*list, found{p, at.src.order})
 }
 
+// warned notes a warning whose place is known.
+func (r *report) warned(p Problem, order int) {
+	if len(r.warnings) < maxProblems {
+		r.warnings = append(r.warnings, found{p, order})
+	}
+}
+
 // errors gives the problems in order, nil when there are none.
 func (r *report) errors() error {
 	if len(r.problems) == 0 {

@@ -1,8 +1,8 @@
 package config
 
 import (
-	"errors"
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -13,108 +13,19 @@ type Static struct {
 	TTL   uint32
 	Hosts []StaticHost // the lines, in their order
 	Files []string     // paths of hosts(5) files, whose lines come after those
+
+	read map[string]*HostsFile
 }
+
+// Read gives what was read of a file together with the configuration, nil when it
+// could not be.
+func (s *Static) Read(path string) *HostsFile { return s.read[path] }
 
 // StaticHost is an address with its names, which are in lower case and without
 // domain; there is at least one.
 type StaticHost struct {
 	Addr  netip.Addr
 	Names []string
-}
-
-// HostsEntry is a line of a hosts(5) file.
-type HostsEntry struct {
-	StaticHost
-	Line int // counted from 1
-}
-
-// maxBadLines is how many mistakes of a hosts(5) file are told one by one. One
-// that has more is something else, perhaps a list of what is to be blocked.
-const maxBadLines = 20
-
-// ParseHosts reads a hosts(5) file for the node of c: an address and its names on
-// a line, with blanks between them and perhaps a comment behind #. What is wrong
-// is left out, the rest of it taken; bad tells the first mistakes, more how many
-// there are beyond them.
-func ParseHosts(path string, data []byte, c *Config) (entries []HostsEntry, bad []Problem, more int) {
-	src := newSource(path, orderHosts, data)
-	entries = make([]HostsEntry, 0, min(len(src.lines), 1<<17)) // lines can be empty
-	for i, line := range src.lines {
-		wrong := func(offset int, err error) {
-			if len(bad) == maxBadLines {
-				more++
-				return
-			}
-			at := len([]rune(line[:offset])) + 1
-			bad = append(bad, Problem{File: path, Line: i + 1, Column: at, Message: printable(err.Error())})
-		}
-		h, at, ok := parseStaticHost(line, c.Domain, wrong)
-		if !ok {
-			continue
-		}
-		if err := c.elsewhere(h.Addr); err != nil {
-			wrong(at, err)
-			continue
-		}
-		entries = append(entries, HostsEntry{h, i + 1})
-	}
-	return slices.Clip(entries), bad, more
-}
-
-const staticForm = "an address and its names"
-
-// parseStaticHost reads a line and reports what is wrong with it, by its place in
-// the text. It is false for a line of which nothing is left; at is the place of
-// the address.
-func parseStaticHost(text, domain string, wrong func(offset int, err error)) (h StaticHost, at int, ok bool) {
-	text, _, _ = strings.Cut(text, "#")
-	words := strings.Fields(text)
-	if len(words) == 0 {
-		return h, 0, false
-	}
-	offset := 0
-	next := func(word string) int {
-		start := offset + strings.Index(text[offset:], word)
-		offset = start + len(word)
-		return start
-	}
-	at = next(words[0])
-	addr, err := parseStaticAddr(words[0])
-	switch {
-	case err != nil:
-		wrong(at, err)
-		return h, at, false
-	case len(words) == 1:
-		wrong(at, fmt.Errorf("expected %s, found no name behind %s", staticForm, quote(words[0])))
-		return h, at, false
-	}
-	h.Addr = addr
-	for _, word := range words[1:] {
-		here := next(word)
-		name, err := readName(word, domain)
-		if err != nil {
-			wrong(here, err)
-			continue
-		}
-		h.Names = append(h.Names, name)
-	}
-	if len(h.Names) > 1 {
-		given := map[string]bool{}
-		h.Names = slices.DeleteFunc(h.Names, func(name string) bool {
-			again := given[name]
-			given[name] = true
-			return again
-		})
-	}
-	return h, at, len(h.Names) > 0
-}
-
-func parseStaticAddr(text string) (netip.Addr, error) {
-	a, err := parseHostAddr(text)
-	if err != nil {
-		return a, fmt.Errorf("expected %s, found %w", staticForm, err)
-	}
-	return a, nil
 }
 
 // elsewhere says why an address means nothing on other hosts. Among nodes that
@@ -165,7 +76,8 @@ func (l *loader) static(v value, c *Config) {
 			}
 			continue
 		}
-		h, at, ok := parseStaticHost(i.text, l.suffix, func(offset int, err error) {
+		var h StaticHost
+		at, ok := h.parse(i.text, l.suffix, func(offset int, err error) {
 			l.problem(i.in(offset), i.key, "%s", err)
 		})
 		if ok {
@@ -205,38 +117,49 @@ func (l *loader) checkStatic(c *Config) {
 			default:
 				given[p] = true
 			}
-			l.staticNames = append(l.staticNames, name)
 		}
 	}
 	for i, path := range c.Static.Files {
 		at := l.hostsAt[i]
-		data, _, err := l.readFile(path)
-		if err == nil && len(data) > MaxHosts {
-			err = errors.New(TooLarge)
-		}
+		file, bad, more, err := readHosts(l.readFile, path, c)
 		if err != nil {
 			l.warning(at.in(0), at.key, "%s cannot be read; its names will be there when it can: %s", path, err)
 			continue
 		}
-		entries, bad, more := ParseHosts(path, data, c)
-		src := newSource(path, orderHosts, data)
 		for _, p := range bad {
-			l.warning(place{src, p.Line, p.Column}, "", "%s", p.Message)
+			l.warned(p, orderHosts)
 		}
 		if more > 0 {
 			l.warning(at.in(0), at.key, "%s has %d more mistakes", path, more)
 		}
-		for _, e := range entries {
-			l.staticNames = append(l.staticNames, e.Names...)
+		if c.Static.read == nil {
+			c.Static.read = map[string]*HostsFile{}
 		}
+		c.Static.read[path] = file
 	}
 }
 
-// MaxHosts is the greatest size of a file that static reads: some 400,000 lines.
-const MaxHosts = 16 << 20
-
-// TooLarge is what is said of a file beyond MaxHosts.
-const TooLarge = "larger than 16 MiB"
+// staticNames gives the names of the lines, and of the files as they were read.
+func (c *Config) staticNames() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, h := range c.Static.Hosts {
+			for _, name := range h.Names {
+				if !yield(name) {
+					return
+				}
+			}
+		}
+		for _, path := range c.Static.Files {
+			if file := c.Static.read[path]; file != nil {
+				for n := range file.All() {
+					if !yield(n.Name) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
 
 // staticRecords is how many records the lines of a configuration are.
 func (c *Config) staticRecords() int {

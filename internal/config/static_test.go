@@ -22,22 +22,26 @@ func FuzzParseHosts(f *testing.F) {
 	c := &Config{Domain: "example.com", Host: Host{Addrs: []netip.Addr{netip.MustParseAddr("10.0.0.1")}}}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		lines := strings.Split(string(data), "\n")
-		entries, bad, _ := ParseHosts("hosts", data, c)
-		for _, e := range entries {
-			for _, name := range e.Names {
-				r := catalog.Record{Name: name, Addr: e.Addr, Priority: catalog.Master, Weight: 100, Static: true}
-				if err := r.Check(); err != nil {
-					t.Fatal(err)
-				}
+		hosts, bad, _ := ParseHosts("hosts", data, c)
+		names := slices.Collect(hosts.All())
+		if len(names) != hosts.Len() {
+			t.Fatalf("%d names, of which it gives %d", hosts.Len(), len(names))
+		}
+		of := map[int]bool{}
+		for _, n := range names {
+			of[n.Line] = true
+			r := catalog.Record{Name: n.Name, Addr: n.Addr, Priority: catalog.Master, Weight: 100, Static: true}
+			if err := r.Check(); err != nil {
+				t.Fatal(err)
 			}
-			line := e.Addr.String()
-			for _, name := range e.Names {
-				line += " " + c.whole(name)
+			line := n.Addr.String() + " " + c.whole(n.Name)
+			again, bad, _ := ParseHosts("again", []byte(strings.Repeat("\n", n.Line-1)+line), c)
+			if got := slices.Collect(again.All()); len(bad) > 0 || !slices.Equal(got, []HostsName{n}) {
+				t.Fatalf("%q is %v, written %q it is %v (%v)", lines[n.Line-1], n, line, got, bad)
 			}
-			again, bad, _ := ParseHosts("again", []byte(line), c)
-			if len(bad) > 0 || len(again) != 1 || again[0].Addr != e.Addr || !slices.Equal(again[0].Names, e.Names) {
-				t.Fatalf("%q is %v, written %q it is %v (%v)", lines[e.Line-1], e, line, again, bad)
-			}
+		}
+		if hosts.Lines() != len(of) {
+			t.Fatalf("%d lines, names of %d", hosts.Lines(), len(of))
 		}
 		for _, p := range bad {
 			if p.Line < 1 || p.Line > len(lines) || p.Column < 1 || p.Column > utf8.RuneCountInString(lines[p.Line-1]) {
@@ -50,9 +54,10 @@ func FuzzParseHosts(f *testing.F) {
 // TestManyBadLines: of what is no hosts file a few lines are told.
 func TestManyBadLines(t *testing.T) {
 	text := strings.Repeat("0.0.0.0 ads.example\n", 1000) + "10.0.9.9 rds\n"
-	entries, bad, more := ParseHosts("/etc/blocked", []byte(text), &Config{})
-	if len(entries) != 1 || entries[0].Line != 1001 || len(bad) != maxBadLines || more != 1000-maxBadLines {
-		t.Errorf("%v, %d told, %d more", entries, len(bad), more)
+	hosts, bad, more := ParseHosts("/etc/blocked", []byte(text), &Config{})
+	want := []HostsName{{1001, netip.MustParseAddr("10.0.9.9"), "rds"}}
+	if got := slices.Collect(hosts.All()); !slices.Equal(got, want) || len(bad) != maxBadLines || more != 1000-maxBadLines {
+		t.Errorf("%v, %d told, %d more", got, len(bad), more)
 	}
 	if got, want := fmt.Sprint(bad[1]), `/etc/blocked:2:1: expected an address and its names, found "0.0.0.0", which is no address of a host`; got != want {
 		t.Errorf("%s\nwant %s", got, want)
@@ -68,12 +73,12 @@ func TestStaticNames(t *testing.T) {
 			continue
 		}
 		tried++
-		if entries, bad, _ := ParseHosts("hosts", []byte("10.0.9.9 "+name), &Config{}); len(entries) != 0 || len(bad) != 1 {
-			t.Errorf("a file: %q came in: %v, %v", name, entries, bad)
+		if hosts, bad, _ := ParseHosts("hosts", []byte("10.0.9.9 "+name), &Config{}); hosts.Len() != 0 || len(bad) != 1 {
+			t.Errorf("a file: %q came in: %v, %v", name, slices.Collect(hosts.All()), bad)
 		}
-		entries, bad, _ := ParseHosts("hosts", []byte("10.0.9.9 a "+name+" b"), &Config{})
-		if len(bad) != 1 || len(entries) != 1 || fmt.Sprint(entries[0].Names) != "[a b]" {
-			t.Errorf("a file: beside %q: %v, %v", name, entries, bad)
+		hosts, bad, _ := ParseHosts("hosts", []byte("10.0.9.9 a "+name+" b"), &Config{})
+		if got := fmt.Sprint(slices.Collect(hosts.All())); len(bad) != 1 || got != "[{1 10.0.9.9 a} {1 10.0.9.9 b}]" {
+			t.Errorf("a file: beside %q: %v, %v", name, got, bad)
 		}
 		coded, err := json.Marshal("10.0.9.9 " + name)
 		if err != nil {

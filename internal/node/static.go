@@ -2,9 +2,7 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"log/slog"
 	"os"
@@ -36,24 +34,24 @@ type statics struct {
 // hostsFile is one file and what was last taken of it.
 type hostsFile struct {
 	path string
-	// seen is the file as it was at the last look, read as it was when it was
-	// read; nil when it was not there.
-	seen, read os.FileInfo
-	entries    []config.HostsEntry
+	// seen is the file as it was at the last look, nil when it was not there.
+	seen os.FileInfo
+	read *config.HostsFile // nil before it was read
 	// told is the reason why it could not be read, once that is in the log.
 	told string
 }
 
-// told is what is said of things that run no daemon.
+// told is what is said of things that run no daemon. What comes before other things
+// counts more where there is no room.
 type told struct {
 	ttl   uint32
-	parts []toldPart // those before others count more where there is no room
+	lines []config.StaticHost // of the configuration
+	files []toldFile
 }
 
-// toldPart is the lines of a file, or of the configuration, which have no number.
-type toldPart struct {
-	path  string
-	lines []config.HostsEntry
+type toldFile struct {
+	path string
+	config.Hosts
 }
 
 // staticName is one name and where it stands.
@@ -73,12 +71,17 @@ func (n staticName) from() string {
 // names gives all names, in their order.
 func (t *told) names() iter.Seq[staticName] {
 	return func(yield func(staticName) bool) {
-		for _, p := range t.parts {
-			for _, l := range p.lines {
-				for _, name := range l.Names {
-					if !yield(staticName{catalog.Key{Name: name, Addr: l.Addr}, p.path, l.Line}) {
-						return
-					}
+		for _, l := range t.lines {
+			for _, name := range l.Names {
+				if !yield(staticName{catalog.Key{Name: name, Addr: l.Addr}, "static", 0}) {
+					return
+				}
+			}
+		}
+		for _, f := range t.files {
+			for n := range f.All() {
+				if !yield(staticName{catalog.Key{Name: n.Name, Addr: n.Addr}, f.path, n.Line}) {
+					return
 				}
 			}
 		}
@@ -87,10 +90,11 @@ func (t *told) names() iter.Seq[staticName] {
 
 // count is the number of names.
 func (t *told) count() (n int) {
-	for _, p := range t.parts {
-		for _, l := range p.lines {
-			n += len(l.Names)
-		}
+	for _, l := range t.lines {
+		n += len(l.Names)
+	}
+	for _, f := range t.files {
+		n += f.Len()
 	}
 	return n
 }
@@ -113,11 +117,16 @@ func (s *statics) use(cfg *config.Config) {
 				f = was
 			}
 		}
-		// A domain is read into the names, too.
-		if info, err := os.Stat(path); err == nil && (s.cfg == nil || s.cfg.Domain != cfg.Domain || !sameFile(info, f.read)) {
-			f.take(cfg, nil)
-		} else if err != nil {
+		info, err := os.Stat(path)
+		read := cfg.Static.Read(path) // for the domain that it has now
+		switch {
+		case err != nil:
 			f.told = err.Error()
+		case read != nil && sameFile(info, read.Info):
+			f.works(nil)
+			f.seen, f.read = info, read
+		default:
+			f.take(cfg, nil) // it is another one since
 		}
 		files = append(files, f)
 	}
@@ -132,13 +141,11 @@ func sameFile(a, b os.FileInfo) bool {
 
 // told gives what the lines and the files say. Callers hold mu.
 func (s *statics) told() *told {
-	here := toldPart{path: "static"}
-	for _, h := range s.cfg.Static.Hosts {
-		here.lines = append(here.lines, config.HostsEntry{StaticHost: h})
-	}
-	t := &told{ttl: s.cfg.Static.TTL, parts: []toldPart{here}}
+	t := &told{ttl: s.cfg.Static.TTL, lines: s.cfg.Static.Hosts}
 	for _, f := range s.files {
-		t.parts = append(t.parts, toldPart{f.path, f.entries})
+		if f.read != nil {
+			t.files = append(t.files, toldFile{f.path, f.read.Hosts})
+		}
 	}
 	return t
 }
@@ -210,7 +217,7 @@ func (f *hostsFile) look(cfg *config.Config, log *slog.Logger) bool {
 		f.seen = nil
 		f.failed(err, log)
 		return false
-	case sameFile(info, f.read):
+	case f.read != nil && sameFile(info, f.read.Info):
 		f.works(log)
 		return false
 	case !sameFile(info, before):
@@ -221,14 +228,13 @@ func (f *hostsFile) look(cfg *config.Config, log *slog.Logger) bool {
 
 // take reads a file. What is wrong is told where there is a log.
 func (f *hostsFile) take(cfg *config.Config, log *slog.Logger) bool {
-	data, info, err := readHosts(f.path)
+	file, bad, more, err := config.ReadHosts(f.path, cfg)
 	if err != nil {
 		f.failed(err, log)
 		return false
 	}
 	f.works(log)
-	entries, bad, more := config.ParseHosts(f.path, data, cfg)
-	f.read, f.seen, f.entries = info, info, entries
+	f.read, f.seen = file, file.Info
 	if log == nil {
 		return true
 	}
@@ -238,7 +244,7 @@ func (f *hostsFile) take(cfg *config.Config, log *slog.Logger) bool {
 	if more > 0 {
 		log.Warn("static: "+f.path+" has more mistakes", "more", more)
 	}
-	log.Info("static: read again: "+f.path, "lines", len(entries))
+	log.Info("static: read again: "+f.path, "lines", file.Lines())
 	return true
 }
 
@@ -259,29 +265,4 @@ func (f *hostsFile) works(log *slog.Logger) {
 		log.Info("static: " + f.path + " can be read again")
 	}
 	f.told = ""
-}
-
-func readHosts(path string) ([]byte, os.FileInfo, error) {
-	// Opening a FIFO would wait for its writer, perhaps for ever.
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, nil, errors.New("not a regular file")
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer file.Close()
-	// As it is before it is read: what is written meanwhile is another file.
-	if info, err = file.Stat(); err != nil {
-		return nil, nil, err
-	}
-	data, err := io.ReadAll(io.LimitReader(file, config.MaxHosts+1))
-	if err == nil && len(data) > config.MaxHosts {
-		err = errors.New(config.TooLarge)
-	}
-	return data, info, err
 }
