@@ -151,20 +151,49 @@ func (e *Edit) ByName(name string) []Record {
 // refuse is not put, and the error says why: one such record would keep them
 // from taking the whole set.
 func (e *Edit) Put(r Record) error {
+	old, next, err := e.item(r)
+	if err == nil && next != old {
+		e.next.put(e.batch, next)
+	}
+	return err
+}
+
+// PutAll is Put for many records, of which no two may have one key. Where most of the set
+// will be new, as at a start, it takes a fraction of the time. It ends at the first
+// error; those before are put.
+func (e *Edit) PutAll(records iter.Seq[Record]) error {
+	var fresh []*item
+	defer func() { e.next.putNew(e.batch, fresh) }()
+	for r := range records {
+		old, next, err := e.item(r)
+		switch {
+		case err != nil:
+			return err
+		case old == nil:
+			fresh = append(fresh, next)
+		case next != old:
+			e.next.put(e.batch, next)
+		}
+	}
+	return nil
+}
+
+// item gives what the set has of a record's key, nil for nothing, and what it should
+// have, which is the same item where nothing is different.
+func (e *Edit) item(r Record) (old, next *item, err error) {
 	r.unknown = "" // what another owner's protocol added is not ours to say
 	if err := r.Check(); err != nil {
-		return err
+		return nil, nil, err
 	}
 	if !r.Priority.known() {
-		return fmt.Errorf("record %s: priority %d is not known", r.Name, r.Priority)
+		return nil, nil, fmt.Errorf("record %s: priority %d is not known", r.Name, r.Priority)
 	}
-	if old := e.next.records.get(r.Key()); old == nil {
+	if old = e.next.records.get(r.Key()); old == nil {
 		r.Name = strings.Clone(r.Name) // it may be part of a long text, which would stay
 	} else if r.Name = old.Name; old.Record == r {
-		return nil
+		return old, old, nil
 	}
-	e.next.put(e.batch, newItem(e.next.owner, r))
-	return nil
+	return old, newItem(e.next.owner, r), nil
 }
 
 // Delete takes a record out, if it is there.
@@ -181,7 +210,7 @@ func (c *Catalog) Update(fn func(own *Edit)) *View {
 	own := v.Own()
 	e := &Edit{view: v, next: *own, batch: new(batch)}
 	fn(e)
-	keys := e.next.changed(own)
+	keys := e.next.changedAtMost(own, historyKeys+1) // more are not remembered
 	if len(keys) == 0 {
 		return v
 	}

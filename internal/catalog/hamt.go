@@ -202,6 +202,18 @@ func (t table[K, V]) setBy(b *batch, v V) table[K, V] {
 	return t
 }
 
+// withNew gives a table with more values, of different keys that it does not have, within
+// a batch: it may change t, too.
+func (t table[K, V]) withNew(b *batch, values []V) table[K, V] {
+	if len(values) > t.size {
+		return tableOf(slices.AppendSeq(values, t.all()), t.hash)
+	}
+	for _, v := range values {
+		t = t.setBy(b, v)
+	}
+	return t
+}
+
 // delete gives a table without k.
 func (t table[K, V]) delete(k K) table[K, V] { return t.deleteBy(nil, k) }
 

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -119,9 +120,14 @@ func (it *item) indexed() *Record {
 
 // alteration is a change of one key of one owner on its way into the indexes.
 type alteration struct {
-	key     Key
-	was, is *item
+	was, is *item // at least one is there
 }
+
+func (a alteration) any() *item { return cmp.Or(a.is, a.was) }
+
+func (a alteration) name() string { return a.any().Name }
+
+func (a alteration) addr() netip.Addr { return a.any().Addr }
 
 // replace puts a member into a view that nobody has seen yet, or takes it out
 // (is == nil), and brings the indexes up to date. The cost is that of the
@@ -134,11 +140,11 @@ func (v *View) replace(o Owner, is *Member) {
 		was = nil
 	}
 	all := make([]alteration, 0, max(0, is.records().len()-was.records().len()))
-	is.records().diff(was.records(), func(k Key, was, is *item) bool {
-		all = append(all, alteration{k, was, is})
+	is.records().diff(was.records(), func(_ Key, was, is *item) bool {
+		all = append(all, alteration{was, is})
 		return true
 	})
-	slices.SortFunc(all, func(a, b alteration) int { return compareKeys(a.key, b.key) })
+	slices.SortFunc(all, func(a, b alteration) int { return compareItems(a.any(), b.any()) })
 	if v.names.len() == 0 && is.visible() {
 		v.begin(o, all)
 		all = nil
@@ -146,7 +152,7 @@ func (v *View) replace(o Owner, is *Member) {
 	b := new(batch)
 	for len(all) > 0 {
 		n := 1
-		for n < len(all) && all[n].key.Name == all[0].key.Name {
+		for n < len(all) && all[n].name() == all[0].name() {
 			n++
 		}
 		v.rename(b, o, all[:n], was.visible(), is.visible())
@@ -167,10 +173,10 @@ func (v *View) begin(o Owner, all []alteration) {
 	rest := all
 	for len(rest) > 0 {
 		n := 1
-		for n < len(rest) && rest[n].key.Name == rest[0].key.Name {
+		for n < len(rest) && rest[n].name() == rest[0].name() {
 			n++
 		}
-		name := (*Name)(nil).altered(rest[0].key.Name, o, rest[:n], true, true)
+		name := (*Name)(nil).altered(rest[0].name(), o, rest[:n], true, true)
 		names = append(names, name)
 		v.count(b, name.Name(), true)
 		if name.Serves() {
@@ -181,14 +187,14 @@ func (v *View) begin(o Owner, all []alteration) {
 		rest = rest[n:]
 	}
 	v.names = tableOf(names, v.names.hash)
-	slices.SortFunc(all, func(a, b alteration) int { return a.key.Addr.Compare(b.key.Addr) })
+	slices.SortFunc(all, func(a, b alteration) int { return a.addr().Compare(b.addr()) })
 	var places []*place
 	for _, a := range all {
 		if !a.is.Priority.known() {
 			continue
 		}
-		k, last := placeKey{a.key.Name, o}, len(places)-1
-		if last >= 0 && places[last].key() == a.key.Addr {
+		k, last := placeKey{a.name(), o}, len(places)-1
+		if last >= 0 && places[last].key() == a.addr() {
 			places[last] = places[last].altered(b, k, a.is)
 		} else {
 			places = append(places, &place{one: a.is})
@@ -200,7 +206,7 @@ func (v *View) begin(o Owner, all []alteration) {
 // rename brings the indexes up to date with the alterations of one name, sorted by
 // address.
 func (v *View) rename(b *batch, o Owner, list []alteration, wasVisible, isVisible bool) {
-	name := list[0].key.Name
+	name := list[0].name()
 	old := v.names.get(name)
 	n := old.altered(name, o, list, wasVisible, isVisible)
 	if n != nil {
@@ -221,7 +227,7 @@ func (v *View) rename(b *batch, o Owner, list []alteration, wasVisible, isVisibl
 	}
 	k := placeKey{name, o}
 	for _, a := range list {
-		p := v.places.get(a.key.Addr)
+		p := v.places.get(a.addr())
 		var next *place
 		if isVisible && a.is != nil && a.is.Priority.known() {
 			next = p.altered(b, k, a.is)
@@ -233,7 +239,7 @@ func (v *View) rename(b *batch, o Owner, list []alteration, wasVisible, isVisibl
 		switch {
 		case next == p:
 		case next == nil:
-			v.places = v.places.deleteBy(b, a.key.Addr)
+			v.places = v.places.deleteBy(b, a.addr())
 		default:
 			v.places = v.places.setBy(b, next)
 		}

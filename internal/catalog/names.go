@@ -108,7 +108,7 @@ func servable(name string) bool {
 // nobody has it any more.
 func (n *Name) altered(name string, o Owner, list []alteration, wasVisible, isVisible bool) *Name {
 	if a := list[0]; len(list) == 1 && isVisible && a.is != nil && a.is.Priority.known() &&
-		(n == nil || n.one != nil && n.one.Owner == o && n.one.Addr == a.key.Addr) {
+		(n == nil || n.one != nil && n.one.Owner == o && n.one.Addr == a.addr()) {
 		return &Name{one: a.is}
 	}
 	next := several{name: name}
@@ -146,11 +146,11 @@ func merged(entries []Entry, o Owner, list []alteration, were, are bool) []Entry
 	next := make([]Entry, 0, len(entries)+len(list))
 	i := 0
 	for _, a := range list {
-		for i < len(entries) && before(entries[i], o, a.key.Addr) {
+		for i < len(entries) && before(entries[i], o, a.addr()) {
 			next = append(next, entries[i])
 			i++
 		}
-		if i < len(entries) && entries[i].Owner == o && entries[i].Addr == a.key.Addr {
+		if i < len(entries) && entries[i].Owner == o && entries[i].Addr == a.addr() {
 			i++ // were
 		}
 		if are && a.is != nil && a.is.Priority.known() {

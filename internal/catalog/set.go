@@ -90,8 +90,12 @@ func (s *Set) sorted() []*item {
 	for it := range s.records.all() {
 		items = append(items, it)
 	}
-	slices.SortFunc(items, func(a, b *item) int { return compareKeys(a.Key(), b.Key()) })
+	slices.SortFunc(items, compareItems)
 	return items
+}
+
+func compareItems(a, b *item) int {
+	return cmp.Or(strings.Compare(a.Name, b.Name), a.Addr.Compare(b.Addr))
 }
 
 func compareKeys(a, b Key) int {
@@ -130,6 +134,14 @@ func (s *Set) put(b *batch, it *item) {
 	s.records = s.records.setBy(b, it)
 }
 
+// putNew puts items of different keys that the set does not have.
+func (s *Set) putNew(b *batch, items []*item) {
+	for _, it := range items {
+		s.hash += it.sum
+	}
+	s.records = s.records.withNew(b, items)
+}
+
 func (s *Set) drop(b *batch, k Key) {
 	if old := s.records.get(k); old != nil {
 		s.hash -= old.sum
@@ -163,13 +175,15 @@ func (s *Set) onto(held *Set) *Set {
 }
 
 // changed gives the keys whose records differ between two sets.
-func (s *Set) changed(old *Set) []Key {
-	keys := make([]Key, 0, max(0, s.Len()-old.Len()))
+func (s *Set) changed(old *Set) []Key { return s.changedAtMost(old, math.MaxInt) }
+
+// changedAtMost is changed, but looks for no more when it has found that many.
+func (s *Set) changedAtMost(old *Set, most int) (keys []Key) {
 	s.records.diff(old.records, func(k Key, was, is *item) bool {
 		if was == nil || is == nil || was.Record != is.Record {
 			keys = append(keys, k)
 		}
-		return true
+		return len(keys) < most
 	})
 	return keys
 }

@@ -172,6 +172,9 @@ func dumpDiff(w *strings.Builder, path string, base, v reflect.Value) {
 	case reflect.Struct:
 		for i := range v.NumField() {
 			name := v.Type().Field(i).Name
+			if !v.Type().Field(i).IsExported() {
+				continue
+			}
 			if path != "" {
 				name = path + "." + name
 			}

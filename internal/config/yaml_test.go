@@ -152,6 +152,9 @@ func fieldsSet(v, base reflect.Value, path string, seen map[string]bool) {
 		}
 	case ours(v.Type()):
 		for i := range v.NumField() {
+			if !v.Type().Field(i).IsExported() {
+				continue
+			}
 			fieldsSet(v.Field(i), base.Field(i), path+"."+v.Type().Field(i).Name, seen)
 		}
 	case !reflect.DeepEqual(v.Interface(), base.Interface()):

@@ -50,26 +50,30 @@ func (r *records) retell(own *catalog.Edit) saying {
 	var said saying
 	telling, leftOut := make(map[catalog.Key]bool, names), map[string]bool{}
 	room := r.limit - others
-	for n := range r.told.names() {
-		switch {
-		case telling[n.Key]:
-		case ours[n.Name] && r.checked[n.Name].leaving: // soon it is not
-		case ours[n.Name]:
-			if at := n.from() + " " + n.Name; !leftOut[at] {
-				leftOut[at] = true
-				if !r.leftOut[at] {
-					said.taken = append(said.taken, n)
+	records := func(yield func(catalog.Record) bool) {
+		for n := range r.told.names() {
+			switch {
+			case telling[n.Key]:
+			case ours[n.Name] && r.checked[n.Name].leaving: // soon it is not
+			case ours[n.Name]:
+				if at := n.from() + " " + n.Name; !leftOut[at] {
+					leftOut[at] = true
+					if !r.leftOut[at] {
+						said.taken = append(said.taken, n)
+					}
+				}
+			case len(telling) >= room:
+				said.room++
+			default:
+				telling[n.Key] = true
+				rec := catalog.Record{Name: n.Name, Addr: n.Addr, TTL: r.told.ttl, Priority: catalog.Master, Weight: 100, Static: true}
+				if !yield(r.with(rec, r.checked[n.Name])) {
+					return
 				}
 			}
-		case len(telling) >= room:
-			said.room++
-		default:
-			telling[n.Key] = true
-			_ = own.Put(r.with(catalog.Record{ // it was checked when it was read
-				Name: n.Name, Addr: n.Addr, TTL: r.told.ttl, Priority: catalog.Master, Weight: 100, Static: true,
-			}, r.checked[n.Name]))
 		}
 	}
+	_ = own.PutAll(records) // each was checked when it was read
 	for _, k := range before {
 		if !telling[k] {
 			own.Delete(k)
