@@ -118,7 +118,7 @@ func (e *Edit) Records() iter.Seq[Record] {
 	items := e.next.sorted() // now: what comes is changed in place
 	return func(yield func(Record) bool) {
 		for _, it := range items {
-			if !yield(it.Record) {
+			if !yield(it.entry.Record) {
 				return
 			}
 		}
@@ -181,7 +181,7 @@ func (e *Edit) PutAll(records iter.Seq[Record]) error {
 // item gives what the set has of a record's key, nil for nothing, and what it should
 // have, which is the same item where nothing is different.
 func (e *Edit) item(r Record) (old, next *item, err error) {
-	r.unknown = "" // what another owner's protocol added is not ours to say
+	r = r.withUnknown("") // what another owner's protocol added is not ours to say
 	if err := r.Check(); err != nil {
 		return nil, nil, err
 	}
@@ -190,7 +190,7 @@ func (e *Edit) item(r Record) (old, next *item, err error) {
 	}
 	if old = e.next.records.get(r.Key()); old == nil {
 		r.Name = strings.Clone(r.Name) // it may be part of a long text, which would stay
-	} else if r.Name = old.Name; old.Record == r {
+	} else if r.Name = old.entry.Name; old.entry.Record == r {
 		return old, old, nil
 	}
 	return old, newItem(e.next.owner, r), nil

@@ -106,11 +106,11 @@ func TestPutRefuses(t *testing.T) {
 			}
 		}
 		foreign := rec("web", addr1)
-		foreign.unknown = string(number(10, 1))
+		foreign = foreign.withUnknown(string(number(10, 1)))
 		if err := e.Put(foreign); err != nil {
 			t.Error(err)
 		}
-		if r, _ := e.Get(foreign.Key()); r.unknown != "" {
+		if r, _ := e.Get(foreign.Key()); r.unknown() != "" {
 			t.Error("a record of our own has unknown fields")
 		}
 	})

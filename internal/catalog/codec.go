@@ -92,7 +92,7 @@ func (e *LimitError) Unwrap() error { return ErrTooManyRecords }
 // newItem hashes a record over its encoding.
 func newItem(o Owner, r Record) *item {
 	var buf [256]byte
-	return &item{Entry: Entry{r, o}, sum: sum(appendRecord(buf[:0], &r))}
+	return &item{entry: Entry{r, o}, sum: sum(appendRecord(buf[:0], &r))}
 }
 
 // sum is 64 bits of SHA-256: sums of sums are compared between nodes, and a
@@ -143,19 +143,20 @@ func appendRecord(b []byte, r *Record) []byte {
 	b = appendUint(b, 11, protowire.EncodeBool(r.Static))
 	b = appendUint(b, 12, protowire.EncodeBool(r.Checked))
 	b = appendUint(b, 13, uint64(r.Port))
-	if r.Text != "" {
-		b = appendString(b, 14, string(r.Text))
+	s := r.rarities()
+	if s.text != "" {
+		b = appendString(b, 14, string(s.text))
 	}
-	if r.Target != "" {
-		b = appendString(b, 15, r.Target)
+	if s.target != "" {
+		b = appendString(b, 15, s.target)
 	}
-	return append(b, r.unknown...)
+	return append(b, s.unknown...)
 }
 
 func appendRecords(b []byte, items []*item) []byte {
 	var buf []byte
 	for _, it := range items {
-		buf = appendRecord(buf[:0], &it.Record)
+		buf = appendRecord(buf[:0], &it.entry.Record)
 		b = protowire.AppendBytes(protowire.AppendTag(b, 4, protowire.BytesType), buf)
 	}
 	return b
@@ -211,6 +212,7 @@ func decodeKey(f field, k *Key) error {
 
 func decodeRecord(b []byte) (Record, error) {
 	var r Record
+	var seldom rare
 	var unknown []byte
 	err := fields(b, 15, once, func(f field) error {
 		var v uint64
@@ -253,11 +255,11 @@ func decodeRecord(b []byte) (Record, error) {
 		case 14:
 			var b []byte
 			b, err = f.short("text", maxText)
-			r.Text = Text(b)
+			seldom.text = Text(b)
 		case 15:
 			var b []byte
 			b, err = f.short("target", maxName+1)
-			r.Target = string(b)
+			seldom.target = string(b)
 		default:
 			unknown = append(unknown, f.raw...)
 		}
@@ -269,7 +271,8 @@ func decodeRecord(b []byte) (Record, error) {
 	if len(unknown) > maxRecordUnknown {
 		return Record{}, fmt.Errorf("record %q: %d octets of unknown fields: at most %d are allowed", r.Name, len(unknown), maxRecordUnknown)
 	}
-	r.unknown = string(unknown)
+	seldom.unknown = string(unknown)
+	r = r.with(seldom)
 	return r, r.Check()
 }
 
@@ -306,10 +309,10 @@ func (m *message) decode(f field, maxRecords int) error {
 		if r, err = decodeRecord(b); err != nil {
 			return err
 		}
-		if n := len(m.items); n > 0 && compareKeys(m.items[n-1].Key(), r.Key()) >= 0 {
+		if n := len(m.items); n > 0 && compareKeys(m.items[n-1].key(), r.Key()) >= 0 {
 			return fmt.Errorf("record %s %v is there twice or out of order", r.Name, r.Addr)
 		}
-		m.items = append(m.items, &item{Entry: Entry{r, m.owner}, sum: sum(b)})
+		m.items = append(m.items, &item{entry: Entry{r, m.owner}, sum: sum(b)})
 	default:
 		if len(m.unknown)+len(f.raw) > maxHeaderUnknown {
 			return fmt.Errorf("more than %d octets of unknown fields", maxHeaderUnknown)
@@ -401,7 +404,7 @@ func DecodeDelta(b []byte, maxRecords int) (*Delta, error) {
 		return nil, fmt.Errorf("decoding the delta of %v: %d records for a set of %d", d.owner, len(d.puts), d.length)
 	}
 	for _, k := range d.deletes {
-		_, both := slices.BinarySearchFunc(d.puts, k, func(it *item, k Key) int { return compareKeys(it.Key(), k) })
+		_, both := slices.BinarySearchFunc(d.puts, k, func(it *item, k Key) int { return compareKeys(it.entry.Key(), k) })
 		if both {
 			return nil, fmt.Errorf("decoding the delta of %v: record %s %v is both there and deleted", d.owner, k.Name, k.Addr)
 		}

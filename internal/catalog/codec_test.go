@@ -43,8 +43,8 @@ func TestWire(t *testing.T) {
 	equal("static", rds.Encode(), owner+"1001 1801"+"2219 0a03 726473 1204 0a000002 183c 2001 2864 4801 5002 5801 6001")
 	recoded(t, rds)
 	kinds := grown(NewSet(addr1), []Record{
-		{Name: "app", Addr: addr2, TTL: 60, Priority: Master, Weight: 100, Port: 8080, Text: "\x03a=b\x00"},
-		{Name: "www", Addr: addr2, TTL: 60, Priority: Master, Weight: 100, Target: "a.b."},
+		Record{Name: "app", Addr: addr2, TTL: 60, Priority: Master, Weight: 100, Port: 8080}.WithText("\x03a=b\x00"),
+		Record{Name: "www", Addr: addr2, TTL: 60, Priority: Master, Weight: 100}.WithTarget("a.b."),
 	}, nil)
 	equal("kinds", kinds.Encode(), owner+"1001 1801"+
 		"221b 0a03 617070 1204 0a000002 183c 2001 2864 68903f 7205 03613d6200"+

@@ -83,9 +83,9 @@ func recodedDelta(t testing.TB, d *Delta) *Delta {
 var kinds = []func(Record) Record{
 	func(r Record) Record { return r },
 	func(r Record) Record { r.Port = 80; return r },
-	func(r Record) Record { r.Port, r.Text = 81, "\x03a=b\x00"; return r },
-	func(r Record) Record { r.Static, r.Checked, r.Target = false, false, "www.example."; return r },
-	func(r Record) Record { r.Static, r.Checked, r.Target = false, false, "mysql-server.x"; return r },
+	func(r Record) Record { r.Port = 81; return r.WithText("\x03a=b\x00") },
+	func(r Record) Record { r.Static, r.Checked = false, false; return r.WithTarget("www.example.") },
+	func(r Record) Record { r.Static, r.Checked = false, false; return r.WithTarget("mysql-server.x") },
 }
 
 var (
@@ -133,7 +133,7 @@ var (
 		if rapid.IntRange(0, 3).Draw(t, "later") == 0 {
 			r.Priority = 5
 		}
-		r.unknown = genUnknown.Draw(t, "unknown")
+		r = r.withUnknown(genUnknown.Draw(t, "unknown"))
 		return r
 	})
 	genSet = rapid.Custom(func(t *rapid.T) *Set {

@@ -9,12 +9,9 @@ import (
 	"unsafe"
 )
 
-// place is the visible entries of one address. Most have one. Immutable, as all in a
-// view.
-type place struct {
-	one  *item  // the only one; nil: there are more
-	more *crowd // nil when there is one
-}
+// place is the visible entries of one address: an item alone, or with more the crowd
+// there. Immutable, as all in a view.
+type place item
 
 // crowd is the entries of an address with several. One host may have many thousands
 // of names, so a change must not copy them all: the entries are a persistent table, and
@@ -35,16 +32,21 @@ type placeKey struct {
 // placed is an item as a crowd holds it.
 type placed item
 
-func (it *placed) key() placeKey { return placeKey{it.Name, it.Owner} }
+func (it *placed) key() placeKey { return placeKey{it.entry.Name, it.entry.Owner} }
 
-func (p *place) key() netip.Addr {
-	if p.one != nil {
-		return p.one.Addr
+func (p *place) key() netip.Addr { return p.entry.Addr }
+
+// crowd gives nil where there is one entry.
+func (p *place) crowd() *crowd {
+	if p.more == nil {
+		return nil
 	}
-	for it := range p.more.entries.all() {
-		return it.Addr
-	}
-	return netip.Addr{} // no crowd is empty
+	return p.more.place
+}
+
+// place gives the place with that crowd.
+func (c *crowd) place(a netip.Addr) *place {
+	return &place{entry: Entry{Record: Record{Addr: a}}, more: &more{place: c}}
 }
 
 // parent is a name that others end in.
@@ -56,14 +58,14 @@ type parent struct {
 func (p *parent) key() string { return p.name }
 
 func (p *place) sorted() []Entry {
-	if p.one != nil {
-		return p.one.alone()
+	c := p.crowd()
+	if c == nil {
+		return (*item)(p).alone()
 	}
-	c := p.more
 	c.once.Do(func() {
 		c.list = make([]Entry, 0, c.entries.len())
 		for it := range c.entries.all() {
-			c.list = append(c.list, it.Entry)
+			c.list = append(c.list, it.entry)
 		}
 		slices.SortFunc(c.list, compareEntries)
 	})
@@ -74,22 +76,19 @@ func (p *place) sorted() []Entry {
 // none any more. A nil place has none.
 func (p *place) altered(b *batch, k placeKey, is *item) *place {
 	switch {
-	case p == nil || p.one != nil && (*placed)(p.one).key() == k:
-		if is == nil {
-			return nil
-		}
-		return &place{one: is}
-	case p.one != nil && is == nil:
+	case p == nil || p.crowd() == nil && (*placed)(p).key() == k:
+		return (*place)(is)
+	case p.crowd() == nil && is == nil:
 		return p
-	case p.one != nil:
+	case p.crowd() == nil:
 		c := &crowd{maker: b}
-		c.entries = c.entries.setBy(b, (*placed)(p.one)).setBy(b, (*placed)(is))
-		return &place{more: c}
+		c.entries = c.entries.setBy(b, (*placed)(p)).setBy(b, (*placed)(is))
+		return c.place(p.key())
 	}
-	c := p.more
+	c := p.crowd()
 	if c.maker != b {
 		c = &crowd{entries: c.entries, maker: b}
-		p = &place{more: c}
+		p = c.place(p.key())
 	}
 	if is != nil {
 		c.entries = c.entries.setBy(b, (*placed)(is))
@@ -100,21 +99,21 @@ func (p *place) altered(b *batch, k placeKey, is *item) *place {
 		return p
 	}
 	for it := range c.entries.all() {
-		return &place{one: (*item)(it)}
+		return (*place)(it)
 	}
 	return nil
 }
 
 // alone gives the entry as a slice of it alone.
-func (it *item) alone() []Entry { return unsafe.Slice(&it.Entry, 1) }
+func (it *item) alone() []Entry { return unsafe.Slice(&it.entry, 1) }
 
 // indexed gives a copy of the record, nil when there is none or none that this
 // node can answer.
 func (it *item) indexed() *Record {
-	if it == nil || !it.Priority.known() {
+	if it == nil || !it.entry.Priority.known() {
 		return nil
 	}
-	r := it.Record
+	r := it.entry.Record
 	return &r
 }
 
@@ -125,9 +124,9 @@ type alteration struct {
 
 func (a alteration) any() *item { return cmp.Or(a.is, a.was) }
 
-func (a alteration) name() string { return a.any().Name }
+func (a alteration) name() string { return a.any().entry.Name }
 
-func (a alteration) addr() netip.Addr { return a.any().Addr }
+func (a alteration) addr() netip.Addr { return a.any().entry.Addr }
 
 // replace puts a member into a view that nobody has seen yet, or takes it out
 // (is == nil), and brings the indexes up to date. The cost is that of the
@@ -190,14 +189,14 @@ func (v *View) begin(o Owner, all []alteration) {
 	slices.SortFunc(all, func(a, b alteration) int { return a.addr().Compare(b.addr()) })
 	var places []*place
 	for _, a := range all {
-		if !a.is.Priority.known() {
+		if !a.is.entry.Priority.known() {
 			continue
 		}
 		k, last := placeKey{a.name(), o}, len(places)-1
 		if last >= 0 && places[last].key() == a.addr() {
 			places[last] = places[last].altered(b, k, a.is)
 		} else {
-			places = append(places, &place{one: a.is})
+			places = append(places, (*place)(a.is))
 		}
 	}
 	v.places = tableOf(places, v.places.hash)
@@ -229,7 +228,7 @@ func (v *View) rename(b *batch, o Owner, list []alteration, wasVisible, isVisibl
 	for _, a := range list {
 		p := v.places.get(a.addr())
 		var next *place
-		if isVisible && a.is != nil && a.is.Priority.known() {
+		if isVisible && a.is != nil && a.is.entry.Priority.known() {
 			next = p.altered(b, k, a.is)
 		} else if wasVisible && p != nil {
 			next = p.altered(b, k, nil)

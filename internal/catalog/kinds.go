@@ -56,21 +56,22 @@ func (t Text) check() error {
 
 // checkKind is the part of Check about what a record has beside its address.
 func (r Record) checkKind() error {
-	if err := r.Text.check(); err != nil {
+	text, target := r.Text(), r.Target()
+	if err := text.check(); err != nil {
 		return fmt.Errorf("record %s: %w", r.Name, err)
 	}
 	switch {
-	case r.Target == "":
-		if r.Priority == Origin && (r.Port != 0 || r.Text != "") {
+	case target == "":
+		if r.Priority == Origin && (r.Port != 0 || text != "") {
 			return fmt.Errorf("record %s: an origin has neither a port nor a text", r.Name)
 		}
 		return nil
-	case r.Priority == Origin, r.Static, r.Port != 0, r.Text != "":
+	case r.Priority == Origin, r.Static, r.Port != 0, text != "":
 		return fmt.Errorf("record %s: it stands for another name, so it has nothing else (RFC 1034 §3.6.2)", r.Name)
-	case r.Target == r.Name:
+	case target == r.Name:
 		return fmt.Errorf("record %s: it stands for itself", r.Name)
 	}
-	if err := ValidName(strings.TrimSuffix(r.Target, ".")); err != nil {
+	if err := ValidName(strings.TrimSuffix(target, ".")); err != nil {
 		return fmt.Errorf("record %s: target: %w", r.Name, err)
 	}
 	return nil

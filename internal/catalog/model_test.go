@@ -27,7 +27,6 @@ func rebuilt(members map[Owner]Member) indexes {
 		}
 		for r := range m.Set.Records() {
 			n := x.names[r.Name]
-			n.name = r.Name
 			e := Entry{Record: r, Owner: o}
 			switch {
 			case r.Priority > Origin:
@@ -92,8 +91,8 @@ func checkView(t fataler, v *View) {
 	for name, w := range want.names {
 		g := got[name]
 		others := 0
-		if g != nil && g.more != nil {
-			others = g.more.others
+		if s := g.several(); s != nil {
+			others = s.others
 		}
 		if !slices.Equal(g.Entries(), w.entries) || !slices.Equal(g.Hidden(), w.hidden) || others != w.others {
 			t.Fatalf("name %q: %v, %v, expected %v", name, g.Entries(), g.Hidden(), w)
@@ -105,7 +104,7 @@ func checkView(t fataler, v *View) {
 	for name, n := range want.names {
 		port := func(e Entry) bool { return e.Port != 0 }
 		serves := slices.ContainsFunc(n.entries, port) || slices.ContainsFunc(n.hidden, port)
-		if g := got[name]; g.Serves() != serves || g.Points() != slices.ContainsFunc(n.entries, func(e Entry) bool { return e.Target != "" }) {
+		if g := got[name]; g.Serves() != serves || g.Points() != slices.ContainsFunc(n.entries, func(e Entry) bool { return e.Target() != "" }) {
 			t.Fatalf("name %q serves %v, points %v: %v", name, g.Serves(), g.Points(), g)
 		}
 		if serves {

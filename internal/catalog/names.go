@@ -8,16 +8,13 @@ import (
 
 // Name is everything known of one name. Names are immutable. A nil Name is one of which
 // nothing is known: its methods give nothing.
-type Name struct {
-	// one is the only record, as most names have it, and visible; nil: see more. The
-	// set's own serves, so a table of many names has each record once.
-	one  *item
-	more *several
-}
+//
+// It is the only record of the name, where that is visible, and the very one that the
+// set of its owner holds.
+type Name item
 
 // several is what is known of a name whatever that is.
 type several struct {
-	name            string
 	entries, hidden []Entry
 	// others counts the records whose priority this node does not know. They
 	// make the name ours, no more.
@@ -30,36 +27,40 @@ type several struct {
 
 func (n *Name) key() string { return n.Name() }
 
-// Name gives the name itself, in lower case and without the domain.
-func (n *Name) Name() string {
-	switch {
-	case n == nil:
-		return ""
-	case n.one != nil:
-		return n.one.Name
+func (n *Name) several() *several {
+	if n == nil || n.more == nil {
+		return nil
 	}
 	return n.more.name
+}
+
+// Name gives the name itself, in lower case and without the domain.
+func (n *Name) Name() string {
+	if n == nil {
+		return ""
+	}
+	return n.entry.Name
 }
 
 // Entries gives those of owners that are alive, sorted by owner, then address. Two
 // owners may publish one address. The caller must not change the slice.
 func (n *Name) Entries() []Entry {
-	switch {
-	case n == nil:
+	if n == nil {
 		return nil
-	case n.one != nil:
-		return n.one.alone()
 	}
-	return n.more.entries
+	if s := n.several(); s != nil {
+		return s.entries
+	}
+	return (*item)(n).alone()
 }
 
 // Hidden gives the entries of owners that are dead, left, removed or not yet seen
 // alive, in the same order. The caller must not change the slice.
 func (n *Name) Hidden() []Entry {
-	if n == nil || n.more == nil {
-		return nil
+	if s := n.several(); s != nil {
+		return s.hidden
 	}
-	return n.more.hidden
+	return nil
 }
 
 // Of gives the entries of one owner that is alive, sorted by address. A nil Name
@@ -78,24 +79,18 @@ func (n *Name) Of(o Owner) []Entry {
 // Serves says whether some record of the name has a port, also a hidden one, so
 // that its service names exist.
 func (n *Name) Serves() bool {
-	switch {
-	case n == nil:
-		return false
-	case n.one != nil:
-		return n.one.Port != 0 && servable(n.one.Name)
+	if s := n.several(); s != nil {
+		return s.serves
 	}
-	return n.more.serves
+	return n != nil && n.entry.Port != 0 && servable(n.entry.Name)
 }
 
 // Points says whether some visible record of the name stands for another name.
 func (n *Name) Points() bool {
-	switch {
-	case n == nil:
-		return false
-	case n.one != nil:
-		return n.one.Target != ""
+	if s := n.several(); s != nil {
+		return s.points
 	}
-	return n.more.points
+	return n != nil && n.entry.Target() != ""
 }
 
 // servable is false where a service name has no room for its _.
@@ -107,23 +102,24 @@ func servable(name string) bool {
 // altered gives the name after one owner's records of it changed, nil when
 // nobody has it any more.
 func (n *Name) altered(name string, o Owner, list []alteration, wasVisible, isVisible bool) *Name {
-	if a := list[0]; len(list) == 1 && isVisible && a.is != nil && a.is.Priority.known() &&
-		(n == nil || n.one != nil && n.one.Owner == o && n.one.Addr == a.addr()) {
-		return &Name{one: a.is}
+	old := n.several()
+	if a := list[0]; len(list) == 1 && isVisible && a.is != nil && a.is.entry.Priority.known() &&
+		(n == nil || old == nil && n.entry.Owner == o && n.entry.Addr == a.addr()) {
+		return (*Name)(a.is)
 	}
-	next := several{name: name}
-	if n != nil && n.more != nil {
-		next = *n.more
+	var next several
+	if old != nil {
+		next = *old
 	} else {
 		next.entries = n.Entries()
 	}
 	next.entries = merged(next.entries, o, list, wasVisible, isVisible)
 	next.hidden = merged(next.hidden, o, list, !wasVisible, !isVisible)
 	for _, a := range list {
-		if a.was != nil && !a.was.Priority.known() {
+		if a.was != nil && !a.was.entry.Priority.known() {
 			next.others--
 		}
-		if a.is != nil && !a.is.Priority.known() {
+		if a.is != nil && !a.is.entry.Priority.known() {
 			next.others++
 		}
 	}
@@ -133,8 +129,8 @@ func (n *Name) altered(name string, o Owner, list []alteration, wasVisible, isVi
 	next.answers = answers(next.entries)
 	port := func(e Entry) bool { return e.Port != 0 }
 	next.serves = servable(name) && (slices.ContainsFunc(next.entries, port) || slices.ContainsFunc(next.hidden, port))
-	next.points = slices.ContainsFunc(next.entries, func(e Entry) bool { return e.Target != "" })
-	return &Name{more: &next}
+	next.points = slices.ContainsFunc(next.entries, func(e Entry) bool { return e.Target() != "" })
+	return &Name{entry: Entry{Record: Record{Name: name}}, more: &more{name: &next}}
 }
 
 // merged gives a list of entries without the altered ones of an owner, if they
@@ -153,8 +149,8 @@ func merged(entries []Entry, o Owner, list []alteration, were, are bool) []Entry
 		if i < len(entries) && entries[i].Owner == o && entries[i].Addr == a.addr() {
 			i++ // were
 		}
-		if are && a.is != nil && a.is.Priority.known() {
-			next = append(next, a.is.Entry)
+		if are && a.is != nil && a.is.entry.Priority.known() {
+			next = append(next, a.is.entry)
 		}
 	}
 	next = append(next, entries[i:]...)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"unique"
 )
 
 // Priority is the tier of a record. Lower values are answered first; Origin is
@@ -108,12 +109,9 @@ type Record struct {
 	// Port is where the service of an alias listens, 0 for one that does not say.
 	// It makes the service names of the alias, see ServiceName.
 	Port uint16
-	// Text is what the alias says of itself, "" for nothing.
-	Text Text
-	// Target is another name that this one stands for, "" for none. With a dot at
-	// its end it is a full name, without one a name as those of the table. The
-	// record's address is then only that of who tells.
-	Target string
+	// rare is what few records have, in one place for all records that have the same,
+	// so that records can be compared with ==. It is zero where there is nothing.
+	rare unique.Handle[rare]
 
 	// Transition is the number of the last transition of Duty (rising, per alias),
 	// Activated that of the last one to active, and Acted the last one whose hook
@@ -122,9 +120,58 @@ type Record struct {
 	Transition uint64
 	Acted      uint64
 	Activated  uint64
+}
 
+type rare struct {
+	text   Text
+	target string
 	// unknown holds encoded fields of a later protocol, passed on as they came.
 	unknown string
+}
+
+func (r Record) rarities() rare {
+	if r.rare == (unique.Handle[rare]{}) {
+		return rare{}
+	}
+	return r.rare.Value()
+}
+
+func (r Record) with(s rare) Record {
+	r.rare = unique.Handle[rare]{}
+	if s != (rare{}) {
+		r.rare = unique.Make(s)
+	}
+	return r
+}
+
+// Text is what the alias says of itself, "" for nothing.
+func (r Record) Text() Text { return r.rarities().text }
+
+// Target is another name that this one stands for, "" for none. With a dot at
+// its end it is a full name, without one a name as those of the table. The
+// record's address is then only that of who tells.
+func (r Record) Target() string { return r.rarities().target }
+
+func (r Record) unknown() string { return r.rarities().unknown }
+
+// WithText gives the record with that Text.
+func (r Record) WithText(t Text) Record {
+	s := r.rarities()
+	s.text = t
+	return r.with(s)
+}
+
+// WithTarget gives the record with that Target.
+func (r Record) WithTarget(target string) Record {
+	s := r.rarities()
+	s.target = target
+	return r.with(s)
+}
+
+func (r Record) withUnknown(unknown string) Record {
+	s := r.rarities()
+	s.unknown = unknown
+	return r.with(s)
 }
 
 // Key gives the record's identity within its owner's set.

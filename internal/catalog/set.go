@@ -34,13 +34,23 @@ type Set struct {
 
 // item is a record as a set holds it: with its hash, so that taking it out
 // again costs no hashing, and with its owner, so that it is an Entry of the
-// indexes, too.
+// indexes, too. Most names and most addresses have one record: there, it is what the
+// indexes hold, see Name and place. A hundred thousand records are twelve megabytes
+// of these, so mind the size (TestSizes).
 type item struct {
-	Entry
-	sum uint64
+	entry Entry
+	sum   uint64
+	more  *more // nil in a set
 }
 
-func (it *item) key() Key { return it.Key() }
+// more makes an item what is known of a name or an address that has not one record, and
+// visible, but anything else. Of the entry there is only the name or the address then.
+type more struct {
+	name  *several
+	place *crowd
+}
+
+func (it *item) key() Key { return it.entry.Key() }
 
 // NewSet gives the empty set of an owner, at version 0.
 func NewSet(o Owner) *Set {
@@ -69,7 +79,7 @@ func (s *Set) Len() int { return s.records.len() }
 // Get gives the record of a key. It does not allocate.
 func (s *Set) Get(k Key) (Record, bool) {
 	if it := s.records.get(k); it != nil {
-		return it.Record, true
+		return it.entry.Record, true
 	}
 	return Record{}, false
 }
@@ -78,7 +88,7 @@ func (s *Set) Get(k Key) (Record, bool) {
 func (s *Set) Records() iter.Seq[Record] {
 	return func(yield func(Record) bool) {
 		for _, it := range s.sorted() {
-			if !yield(it.Record) {
+			if !yield(it.entry.Record) {
 				return
 			}
 		}
@@ -95,7 +105,8 @@ func (s *Set) sorted() []*item {
 }
 
 func compareItems(a, b *item) int {
-	return cmp.Or(strings.Compare(a.Name, b.Name), a.Addr.Compare(b.Addr))
+	x, y := &a.entry, &b.entry
+	return cmp.Or(strings.Compare(x.Name, y.Name), x.Addr.Compare(y.Addr))
 }
 
 func compareKeys(a, b Key) int {
@@ -127,7 +138,7 @@ func (s *Set) newer(version, hash uint64) bool {
 // put and drop change a set that nobody else has seen yet.
 
 func (s *Set) put(b *batch, it *item) {
-	if old := s.records.get(it.Key()); old != nil {
+	if old := s.records.get(it.entry.Key()); old != nil {
 		s.hash -= old.sum
 	}
 	s.hash += it.sum
@@ -180,7 +191,7 @@ func (s *Set) changed(old *Set) []Key { return s.changedAtMost(old, math.MaxInt)
 // changedAtMost is changed, but looks for no more when it has found that many.
 func (s *Set) changedAtMost(old *Set, most int) (keys []Key) {
 	s.records.diff(old.records, func(k Key, was, is *item) bool {
-		if was == nil || is == nil || was.Record != is.Record {
+		if was == nil || is == nil || was.entry.Record != is.entry.Record {
 			keys = append(keys, k)
 		}
 		return len(keys) < most
@@ -197,18 +208,18 @@ func (s *Set) past(theirs *Set) *Set {
 	type numbers struct{ transition, acted, activated uint64 }
 	seen := map[string]numbers{}
 	for it := range theirs.records.all() {
-		n := seen[it.Name]
-		seen[it.Name] = numbers{max(n.transition, it.Transition), max(n.acted, it.Acted), max(n.activated, it.Activated)}
+		n := seen[it.entry.Name]
+		seen[it.entry.Name] = numbers{max(n.transition, it.entry.Transition), max(n.acted, it.entry.Acted), max(n.activated, it.entry.Activated)}
 	}
 	next := *s
 	b := new(batch)
 	for it := range s.records.all() {
-		n := seen[it.Name]
-		r := it.Record
+		n := seen[it.entry.Name]
+		r := it.entry.Record
 		r.Transition = max(r.Transition, n.transition)
 		r.Acted = max(r.Acted, n.acted)
 		r.Activated = max(r.Activated, n.activated)
-		if r != it.Record {
+		if r != it.entry.Record {
 			next.put(b, newItem(s.owner, r))
 		}
 	}
@@ -292,7 +303,7 @@ func (s *Set) Apply(d *Delta) (*Set, error) {
 	}
 	for _, it := range d.puts {
 		next.put(b, it)
-		keys = append(keys, it.Key())
+		keys = append(keys, it.entry.Key())
 	}
 	if next.hash != d.hash || next.Len() != d.length {
 		return nil, fmt.Errorf("set of %v from version %d to %d: %w", s.owner, d.from, d.to, ErrMismatch)

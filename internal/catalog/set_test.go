@@ -289,7 +289,7 @@ func TestSuccessorsDoNotAlias(t *testing.T) {
 	b := grown(base, []Record{rec("b", addr1)}, nil)
 	for name, s := range map[string]*Set{"a": a, "b": b} {
 		d, ok := s.Delta(base.Version())
-		if !ok || len(d.puts) != 1 || d.puts[0].Name != name {
+		if !ok || len(d.puts) != 1 || d.puts[0].entry.Name != name {
 			t.Errorf("delta to %s: %v", name, d)
 		}
 		got, err := base.Apply(d)

@@ -21,8 +21,8 @@ import (
 //
 // A nil Name has none. The caller must not change the slice.
 func (n *Name) Answers() []Entry {
-	if n != nil && n.more != nil && n.more.answers != nil {
-		return *n.more.answers
+	if s := n.several(); s != nil && s.answers != nil {
+		return *s.answers
 	}
 	return n.Entries()
 }
@@ -86,11 +86,11 @@ func answers(entries []Entry) *[]Entry {
 // Active says whether a visible entry is answered as Active. It is what the
 // entry itself says, except where somebody tells of its address as static.
 func (v *View) Active(e Entry) bool {
-	n := v.Name(e.Name)
-	if n == nil || n.more == nil || n.more.answers == nil || e.Priority == Origin {
+	s := v.Name(e.Name).several()
+	if s == nil || s.answers == nil || e.Priority == Origin {
 		return e.Active
 	}
-	for _, a := range *n.more.answers {
+	for _, a := range *s.answers {
 		if a.Addr == e.Addr && a.Priority == e.Priority && a.Active {
 			return e.Static || e.Active
 		}

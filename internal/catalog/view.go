@@ -125,11 +125,11 @@ func (v *View) Places() iter.Seq2[netip.Addr, []Entry] {
 		var room []Entry
 		for p := range v.places.all() {
 			es := room[:0]
-			if p.one != nil {
-				es = p.one.alone()
+			if c := p.crowd(); c == nil {
+				es = (*item)(p).alone()
 			} else {
-				for it := range p.more.entries.all() {
-					es = append(es, it.Entry)
+				for it := range c.entries.all() {
+					es = append(es, it.entry)
 				}
 				room = es
 			}

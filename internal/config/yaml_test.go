@@ -134,7 +134,9 @@ func allFields(t reflect.Type, path string) []string {
 	}
 	var all []string
 	for f := range t.Fields() {
-		all = append(all, allFields(f.Type, path+"."+f.Name)...)
+		if f.IsExported() {
+			all = append(all, allFields(f.Type, path+"."+f.Name)...)
+		}
 	}
 	return all
 }

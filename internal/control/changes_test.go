@@ -51,14 +51,14 @@ func TestChanges(t *testing.T) {
 			"10.0.0.133 web: active -> inactive\n" +
 			"10.0.0.133 web: duty undefined -> inactive (transition 1)\n"},
 		{"what an alias has beside its address", func(n *fakeNode) {
-			n.put(t, with(func(r *catalog.Record) { r.Port, r.Text = 80, "\x03a=b" }))
+			n.put(t, with(func(r *catalog.Record) { r.Port = 80; *r = r.WithText("\x03a=b") }))
 		}, "10.0.0.133 web: port 0 -> 80, txt [] -> [\"a=b\"]\n"},
 		{"a name that becomes another's", func(n *fakeNode) {
-			n.put(t, with(func(r *catalog.Record) { r.Target = "www.example." }))
+			n.put(t, with(func(r *catalog.Record) { *r = r.WithTarget("www.example.") }))
 		}, "10.0.0.133 web: cname none -> www.example.\n"},
 		{"an alias with all of it", func(n *fakeNode) {
-			n.put(t, catalog.Record{Name: "db", Addr: self, TTL: 5, Priority: catalog.Backup, Weight: 7, Port: 1, Text: "\x01\x1b"},
-				catalog.Record{Name: "dc", Addr: self, TTL: 5, Priority: catalog.Backup, Weight: 7, Target: "db"})
+			n.put(t, catalog.Record{Name: "db", Addr: self, TTL: 5, Priority: catalog.Backup, Weight: 7, Port: 1}.WithText("\x01\x1b"),
+				catalog.Record{Name: "dc", Addr: self, TTL: 5, Priority: catalog.Backup, Weight: 7}.WithTarget("db"))
 		}, "10.0.0.133 db: added: ttl 5, backup, weight 7, port 1, txt [\"\\x1b\"], inactive\n" +
 			"10.0.0.133 dc: added: ttl 5, backup, weight 7, cname db, inactive\n"},
 		{"deleted", func(n *fakeNode) {

@@ -60,7 +60,7 @@ func recordOf(self, owner catalog.Owner, r catalog.Record) Record {
 		Address: r.Addr, Name: r.Name, TTL: r.TTL,
 		Priority: strings.ToLower(r.Priority.String()), Weight: r.Weight,
 		Activity: activity, Duty: r.Duty.String(), Transition: r.Transition, Static: r.Static,
-		Port: r.Port, Text: r.Text.Strings(), CNAME: r.Target,
+		Port: r.Port, Text: r.Text().Strings(), CNAME: r.Target(),
 	}
 }
 

@@ -253,7 +253,7 @@ func (r *Rules) addresses(v *catalog.View, n *catalog.Name, es []catalog.Entry, 
 	for _, priority := range tiers {
 		tier := tierRoom[:0]
 		for i := range es {
-			if e := &es[i]; e.Active && e.Priority == priority && e.Addr.Is4() == (q.Qtype == dns.TypeA) && e.Target == "" {
+			if e := &es[i]; e.Active && e.Priority == priority && e.Addr.Is4() == (q.Qtype == dns.TypeA) && e.Target() == "" {
 				tier = append(tier, e)
 			}
 		}
@@ -323,7 +323,7 @@ func (r *Rules) pointer(v *catalog.View, es []catalog.Entry, q dns.Question) Rep
 	var best *catalog.Entry
 	for i := range es {
 		e := &es[i]
-		if !e.Active || e.Priority > catalog.Origin || e.Target != "" {
+		if !e.Active || e.Priority > catalog.Origin || e.Target() != "" {
 			continue
 		}
 		if (best == nil || nearer(e, best)) && v.Active(*e) {

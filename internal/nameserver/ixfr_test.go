@@ -93,7 +93,7 @@ func TestChanges(t *testing.T) {
 					case rng.IntN(2) == 0:
 						r.Port = uint16(1 + rng.IntN(2))
 					case rng.IntN(3) == 0:
-						r.Target = "d"
+						r = r.WithTarget("d")
 					}
 					own.Put(r) // some are refused
 				})

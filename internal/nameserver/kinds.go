@@ -24,12 +24,12 @@ func texts(es []catalog.Entry, tiers []catalog.Priority, q dns.Question) Reply {
 	ttl := uint32(catalog.MaxTTL)
 	for i := range es {
 		e := &es[i]
-		if !e.Active || e.Text == "" || !slices.Contains(tiers, e.Priority) {
+		if !e.Active || e.Text() == "" || !slices.Contains(tiers, e.Priority) {
 			continue
 		}
 		ttl = min(ttl, e.TTL)
-		if !slices.Contains(all, e.Text) { // RFC 2181 §5
-			all = append(all, e.Text)
+		if !slices.Contains(all, e.Text()) { // RFC 2181 §5
+			all = append(all, e.Text())
 		}
 	}
 	slices.Sort(all)
@@ -160,10 +160,10 @@ func pointing(es []catalog.Entry, tiers []catalog.Priority) *catalog.Entry {
 			e := &es[i]
 			switch {
 			case !e.Active || e.Priority != priority:
-			case e.Target == "":
+			case e.Target() == "":
 				return nil
-			case best == nil || e.Weight > best.Weight || e.Weight == best.Weight && e.Target < best.Target,
-				e.Weight == best.Weight && e.Target == best.Target && e.TTL < best.TTL:
+			case best == nil || e.Weight > best.Weight || e.Weight == best.Weight && e.Target() < best.Target(),
+				e.Weight == best.Weight && e.Target() == best.Target() && e.TTL < best.TTL:
 				best = e
 			}
 		}
@@ -176,7 +176,7 @@ func pointing(es []catalog.Entry, tiers []catalog.Priority) *catalog.Entry {
 
 // elsewhere answers with the name that an entry stands for.
 func (r *Rules) elsewhere(e *catalog.Entry, q dns.Question) Reply {
-	target := e.Target
+	target := e.Target()
 	if !strings.HasSuffix(target, ".") {
 		target = r.qualify(target)
 	}

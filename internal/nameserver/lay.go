@@ -150,7 +150,7 @@ func (t *snapshot) layPointer(b []byte, a netip.Addr, es []catalog.Entry) []byte
 	var best *catalog.Entry
 	for i := range es {
 		e := &es[i]
-		if !e.Active || e.Priority > catalog.Origin || e.Target != "" {
+		if !e.Active || e.Priority > catalog.Origin || e.Target() != "" {
 			continue
 		}
 		if best != nil && !nearer(e, best) &&

@@ -58,10 +58,11 @@ func table(t testing.TB, text string) *catalog.View {
 				_, err = fmt.Sscan(value, &r.Port)
 				fatal(t, err)
 			case "txt":
-				r.Text, err = catalog.NewText(strings.Split(value, ",")...)
+				text, err := catalog.NewText(strings.Split(value, ",")...)
 				fatal(t, err)
+				r = r.WithText(text)
 			case "cname":
-				r.Target = value
+				r = r.WithTarget(value)
 			case "down":
 				status[owner] = catalog.Dead
 			case "static":

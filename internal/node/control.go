@@ -51,7 +51,7 @@ func (r *records) aliases(file []config.Alias) (ttl uint32, now []config.Alias) 
 			a = file[i]
 		}
 		a.TTL, a.Priority, a.Weight = rec.TTL, rec.Priority, rec.Weight
-		a.Port, a.Text, a.Target = rec.Port, rec.Text, rec.Target
+		a.Port, a.Text, a.Target = rec.Port, rec.Text(), rec.Target()
 		now = append(now, a)
 	}
 	place := func(a config.Alias) int {

@@ -25,10 +25,10 @@ func TestKinds(t *testing.T) {
 		}
 		expect := func(when string, port uint16, target string) {
 			t.Helper()
-			if r := own(h, "web"); len(r) != 1 || r[0].Port != port || r[0].Text != "\x03a=b" {
+			if r := own(h, "web"); len(r) != 1 || r[0].Port != port || r[0].Text() != "\x03a=b" {
 				t.Errorf("%s: web is %+v", when, r)
 			}
-			if r := own(h, "www"); len(r) != 1 || r[0].Target != target {
+			if r := own(h, "www"); len(r) != 1 || r[0].Target() != target {
 				t.Errorf("%s: www is %+v", when, r)
 			}
 		}

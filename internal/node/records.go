@@ -168,8 +168,8 @@ func (r *records) of(host config.Host, a config.Alias, c checked) []catalog.Reco
 	for _, addr := range host.Addrs {
 		rec := catalog.Record{
 			Name: a.Name, Addr: addr, TTL: a.TTL, Priority: a.Priority, Weight: a.Weight,
-			Port: a.Port, Text: a.Text, Target: a.Target,
-		}
+			Port: a.Port,
+		}.WithText(a.Text).WithTarget(a.Target)
 		if was, there := own.Get(rec.Key()); there {
 			rec.Transition, rec.Activated = was.Transition, was.Activated
 		}

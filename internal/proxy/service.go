@@ -300,7 +300,7 @@ func Tier(answers []catalog.Entry, port uint16) (targets []Target) {
 				continue
 			}
 			here = true
-			if e.Target == "" {
+			if e.Target() == "" {
 				targets = append(targets, Target{Addr: netip.AddrPortFrom(e.Addr, port), Weight: max(1, int(e.Weight))})
 			}
 		}

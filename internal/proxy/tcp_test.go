@@ -358,7 +358,7 @@ func TestTier(t *testing.T) {
 		a := netip.MustParseAddr(addr)
 		return catalog.Entry{Record: catalog.Record{Name: "db", Addr: a, Priority: p, Weight: w, Active: active}}
 	}
-	elsewhere := func(e catalog.Entry) catalog.Entry { e.Target = "www.example."; return e }
+	elsewhere := func(e catalog.Entry) catalog.Entry { e.Record = e.WithTarget("www.example."); return e }
 	for _, c := range []struct {
 		entries []catalog.Entry
 		want    string
