@@ -49,13 +49,10 @@ func TestForgedReplies(t *testing.T) {
 				name := fmt.Sprintf("a-name-with-many-letters-%d.example.org.", i)
 				send(t, c, question(name, dns.TypeA))
 				<-waiting
-				for _, k := range pool.sockets() {
+				for k, id := range pool.sockets() {
 					forged := withA(question(name, dns.TypeA), "203.0.113.66")
 					raw := packed(t, forged)
 					wire := raw[headerSize:]
-					k.mu.Lock()
-					id := k.open[0].id
-					k.mu.Unlock()
 					for range forgeries {
 						// Every other time he has seen the identifier.
 						if i%2 == 0 {
@@ -84,18 +81,19 @@ func lowered(name []byte) []byte {
 	return []byte(strings.ToLower(string(name)))
 }
 
-// sockets gives those at which something is open.
-func (p *pool) sockets() (list []*upSocket) {
+// sockets gives those at which something is open, with the identifier of that.
+func (p *pool) sockets() map[*upSocket]uint16 {
+	open := map[*upSocket]uint16{}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, k := range append(p.socks, p.retired...) {
 		k.mu.Lock()
 		if len(k.open) > 0 {
-			list = append(list, k)
+			open[k] = k.open[0].id
 		}
 		k.mu.Unlock()
 	}
-	return list
+	return open
 }
 
 // TestForgedCase: who knows all but the case of the letters has to guess it.
