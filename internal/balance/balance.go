@@ -2,6 +2,7 @@ package balance
 
 import (
 	"fmt"
+	"math/bits"
 	"strings"
 
 	"murakumo/internal/catalog"
@@ -45,8 +46,8 @@ func ParseAlgorithm(s string) (Algorithm, error) {
 // Rand is where the draws come from; *rand.Rand of math/rand/v2 is one.
 // Balancing is no secret, so it need not be a cryptographic source.
 type Rand interface {
-	// Uint64N gives a number in [0, n), each equally likely. n is never 0.
-	Uint64N(n uint64) uint64
+	// Uint64 gives a number of 64 bits, each equally likely.
+	Uint64() uint64
 }
 
 // Order orders the entries of one tier in place. What stands behind the first
@@ -77,17 +78,109 @@ func Order(a Algorithm, tier []*catalog.Entry, n int, at Place, rng Rand) {
 // An origin has no weight; it counts as 1, so that the addresses of a host are
 // equals among themselves.
 func Random(tier []*catalog.Entry, n int, rng Rand) {
+	if alike(tier) {
+		shuffle(tier, n, rng)
+		return
+	}
 	total := weightOf(tier)
+	rest, spent := uint64(0), mostSpent
 	// The last place needs no draw: one entry is left for it.
 	for i := 0; i < min(n, len(tier)-1); i++ {
-		draw := rng.Uint64N(total)
+		takes := bits.Len64(total - 1)
+		if spent += takes; spent > mostSpent {
+			rest, spent = rng.Uint64(), takes
+		}
+		var drawn uint64
+		drawn, rest = bits.Mul64(rest, total)
 		j := i
-		for w := weight(tier[j]); draw >= w; w = weight(tier[j]) {
-			draw -= w
+		for w := weight(tier[j]); drawn >= w; w = weight(tier[j]) {
+			drawn -= w
 			j++
 		}
 		total -= weight(tier[j])
 		tier[i], tier[j] = tier[j], tier[i]
+	}
+}
+
+// mostSpent is how many bits of a number are spent on draws, each rounded up. A number
+// costs as much as a draw, and a draw among a few records needs some ten bits: it takes
+// them from above, and what is below is left for the next. The bits that are never spent keep
+// what is drawn equally likely: to one part in 2³², and to one in 2²⁸ where the weights are
+// 2³⁶ together, of a million records.
+const mostSpent = 32
+
+// Candidate is a record that is drawn from: its weight above its number, which has 8
+// bits.
+type Candidate uint64
+
+// CandidateOf makes the candidate of a weight, at least 1, and a number.
+func CandidateOf(weight uint16, number uint8) Candidate {
+	return Candidate(weight)<<8 | Candidate(number)
+}
+
+// Number gives the number.
+func (c Candidate) Number() uint8 { return uint8(c) }
+
+func (c Candidate) weight() uint64 { return uint64(c >> 8) }
+
+// Draw orders candidates in place as Random orders entries, by the same draws, in half
+// the time: it is for a few, of which each answer needs a new order.
+func Draw(cs []Candidate, n int, rng Rand) {
+	total, differ := uint64(0), uint64(0)
+	for _, c := range cs {
+		total += c.weight()
+		differ |= c.weight() ^ cs[0].weight()
+	}
+	if differ == 0 {
+		shuffle(cs, n, rng)
+		return
+	}
+	last := len(cs) - 1
+	rest, spent := uint64(0), mostSpent
+	for i := 0; i < min(n, last); i++ {
+		takes := bits.Len64(total - 1)
+		if spent += takes; spent > mostSpent {
+			rest, spent = rng.Uint64(), takes
+		}
+		var drawn uint64
+		drawn, rest = bits.Mul64(rest, total)
+		// It is the one with which the sum of the weights exceeds what was drawn. Nobody can
+		// foresee which that is, the processor neither, so nothing branches by it: the
+		// signs of the differences are counted.
+		j, sum := i, uint64(0)
+		for _, c := range cs[i:last] {
+			sum += c.weight()
+			j += int((sum - 1 - drawn) >> 63)
+		}
+		total -= cs[j].weight()
+		cs[i], cs[j] = cs[j], cs[i]
+	}
+}
+
+// alike says whether all weights are the same, as they are where nobody set any.
+func alike(tier []*catalog.Entry) bool {
+	for _, e := range tier {
+		if weight(e) != weight(tier[0]) {
+			return false
+		}
+	}
+	return true
+}
+
+// shuffle orders the first n of those that are equals: a draw is a place, and nothing is
+// walked.
+func shuffle[T any](of []T, n int, rng Rand) {
+	rest, spent := uint64(0), mostSpent
+	for i := 0; i < min(n, len(of)-1); i++ {
+		left := uint64(len(of) - i)
+		takes := bits.Len64(left - 1)
+		if spent += takes; spent > mostSpent {
+			rest, spent = rng.Uint64(), takes
+		}
+		var drawn uint64
+		drawn, rest = bits.Mul64(rest, left)
+		j := i + int(drawn)
+		of[i], of[j] = of[j], of[i]
 	}
 }
 

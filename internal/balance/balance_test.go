@@ -40,17 +40,20 @@ func TestRandomShares(t *testing.T) {
 		{"heavy first", []uint16{100, 10, 1}},
 		{"extremes", []uint16{65535, 65535, 1}},
 		{"origins have no weight and are equals", []uint16{0, 0, 0}},
+		// Their sums end in many zeros, so that what draws leave of a number does.
+		{"as many bits as there are", []uint16{1 << 15, 1 << 15, 1 << 15, 1 << 15, 1 << 14, 1 << 14, 1 << 15, 1 << 15}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(1, 2))
 			es := tier(tt.weights...)
-			first := make(map[*catalog.Entry]int)
+			first, last := make(map[*catalog.Entry]int), make(map[*catalog.Entry]int)
 			pair := make(map[[2]*catalog.Entry]int) // first and second
 			order := slices.Clone(es)
 			for range draws {
 				Random(order, len(order), rng)
 				first[order[0]]++
+				last[order[len(order)-1]]++
 				pair[[2]*catalog.Entry{order[0], order[1]}]++
 			}
 			var total float64
@@ -62,6 +65,7 @@ func TestRandomShares(t *testing.T) {
 			for i, e := range es {
 				p := share[i] / total
 				near(t, fmt.Sprintf("entry %d first", i), first[e], p, draws)
+				near(t, fmt.Sprintf("entry %d last", i), last[e], lastShare(share, i, total), draws)
 				for j, f := range es {
 					if i != j {
 						// Without replacement: the second is drawn
@@ -73,6 +77,49 @@ func TestRandomShares(t *testing.T) {
 			}
 		})
 	}
+}
+
+// lastShare is the chance that the i-th of some shares comes last: over all sets of others,
+// those that are drawn before it or not, by inclusion and exclusion.
+func lastShare(share []float64, i int, total float64) float64 {
+	others := slices.Delete(slices.Clone(share), i, i+1)
+	p := 0.0
+	for set := range 1 << len(others) {
+		sum, sign := share[i], 1.0
+		for k, s := range others {
+			if set>>k&1 == 1 {
+				sum, sign = sum+s, -sign
+			}
+		}
+		p += sign * share[i] / sum
+	}
+	return p
+}
+
+// TestDraw: candidates are ordered as entries are, from the same draws.
+func TestDraw(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		weight := rapid.Uint16Range(1, rapid.SampledFrom([]uint16{1, 2, 300, 65535}).Draw(t, "most"))
+		es := tier(rapid.SliceOfN(weight, 0, 64).Draw(t, "weights")...)
+		n := rapid.IntRange(0, 70).Draw(t, "n")
+		seed := rapid.Uint64().Draw(t, "seed")
+		var cs []Candidate
+		for i, e := range es {
+			cs = append(cs, CandidateOf(e.Weight, uint8(i)))
+		}
+		order := slices.Clone(es)
+		one, other := rand.New(rand.NewPCG(seed, 0)), rand.New(rand.NewPCG(seed, 0))
+		Random(order, n, one)
+		Draw(cs, n, other)
+		for i, c := range cs {
+			if es[c.Number()] != order[i] {
+				t.Fatalf("place %d has entry %d, and not %v", i, c.Number(), order[i])
+			}
+		}
+		if one.Uint64() != other.Uint64() {
+			t.Fatal("not the same numbers were taken")
+		}
+	})
 }
 
 func near(t *testing.T, what string, got int, p float64, draws int) {

@@ -47,7 +47,7 @@ func zoneSets(n *catalog.Name) iter.Seq2[string, uint16] {
 // is drawn, and with it the TTL.)
 type noRand struct{}
 
-func (noRand) Uint64N(uint64) uint64 { return 0 }
+func (noRand) Uint64() uint64 { return 0 }
 
 // whole gives the rules for zones: what Answer has for every name and type, whoever
 // asks and however many there are.

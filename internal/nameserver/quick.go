@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"unsafe"
 
 	"github.com/miekg/dns"
@@ -21,9 +22,10 @@ type quick struct {
 	// root; text is what is before the domain, as the table has names.
 	key, text [maxWireName]byte
 	// in is the question for the resolvers, when answer has found that it is one.
-	in      inquiry
-	weights [mostInTier]uint32
-	order   [mostInTier]uint8
+	in inquiry
+	// What is drawn from, and what came of it.
+	candidates [mostInTier]balance.Candidate
+	order      [mostInTier]uint8
 }
 
 func newQuick(s *Server) *quick { return &quick{s: s, rng: s.rng} }
@@ -273,19 +275,44 @@ func (k *quick) addresses(t *snapshot, out, found []byte, qtype uint16) []byte {
 		weights, addrs := b[2:2+2*n], b[2+2*n:2+2*n+size*n]
 		b = b[2+(2+size)*n:]
 		chosen := min(n, most)
-		if chosen < fixed || n == 1 || fixed == n {
-			for i := range chosen {
-				out = append(append(out, head[:]...), addrs[i*size:(i+1)*size]...)
-			}
-		} else {
-			k.draw(weights, n, fixed, chosen)
-			for _, i := range k.order[:chosen] {
-				out = append(append(out, head[:]...), addrs[int(i)*size:(int(i)+1)*size]...)
-			}
+		order := asLaid[:chosen]
+		if chosen > fixed && n > 1 && fixed < n {
+			order = k.draw(weights, fixed, chosen)
 		}
+		out = appendRecords(out, &head, addrs, order)
 		count += chosen
 	}
 	binary.BigEndian.PutUint16(out[6:], uint16(count))
+	return out
+}
+
+// asLaid is the order that nothing was drawn for.
+var asLaid = func() (o [mostInTier]uint8) {
+	for i := range o {
+		o[i] = uint8(i)
+	}
+	return o
+}()
+
+// appendRecords appends a record of each address that order names.
+func appendRecords(out []byte, head *[12]byte, addrs []byte, order []uint8) []byte {
+	size := int(head[11])
+	at := len(out)
+	out = slices.Grow(out, len(order)*(len(head)+size))[:at+len(order)*(len(head)+size)]
+	if size == 4 {
+		// A record is two words.
+		first, second := binary.NativeEndian.Uint64(head[:]), uint64(binary.BigEndian.Uint32(head[8:]))<<32
+		for to := out[at:]; len(order) > 0 && len(to) >= 16; to, order = to[16:], order[1:] {
+			a := addrs[4*int(order[0]):]
+			binary.NativeEndian.PutUint64(to, first)
+			binary.BigEndian.PutUint64(to[8:], second|uint64(binary.BigEndian.Uint32(a)))
+		}
+		return out
+	}
+	for _, i := range order {
+		at += copy(out[at:], head[:])
+		at += copy(out[at:], addrs[size*int(i):][:size])
+	}
 	return out
 }
 
@@ -301,29 +328,20 @@ func blockSize(b []byte, size int) int {
 	return n
 }
 
-// draw puts n records into order as balance.Random does, by the same draws: those from
-// fixed on, and as many of them as it takes for the first chosen.
-func (k *quick) draw(weights []byte, n, fixed, chosen int) {
-	w, order := k.weights[:n], k.order[:n]
-	total := uint64(0)
-	for i := range w {
-		w[i] = uint32(binary.LittleEndian.Uint16(weights[2*i:]))
-		order[i] = uint8(i)
-		if i >= fixed {
-			total += uint64(w[i])
-		}
+// draw puts records of these weights into order as balance.Random does, by the same
+// draws: those from fixed on, and as many of them as it takes for the first chosen. The
+// order is good until the next one.
+func (k *quick) draw(weights []byte, fixed, chosen int) []uint8 {
+	cs := k.candidates[:len(weights)/2]
+	for i := range cs {
+		cs[i] = balance.CandidateOf(binary.LittleEndian.Uint16(weights[2*i:]), uint8(i))
 	}
-	for i := fixed; i < min(chosen, n-1); i++ {
-		draw := k.rng.Uint64N(total)
-		j := i
-		for draw >= uint64(w[j]) {
-			draw -= uint64(w[j])
-			j++
-		}
-		total -= uint64(w[j])
-		w[i], w[j] = w[j], w[i]
-		order[i], order[j] = order[j], order[i]
+	balance.Draw(cs[fixed:], chosen-fixed, k.rng)
+	order := k.order[:chosen]
+	for i := range order {
+		order[i] = cs[i].Number()
 	}
+	return order
 }
 
 // pointer appends the name of an address; nil where handle decides.

@@ -12,12 +12,14 @@ import (
 	"murakumo/internal/catalog"
 )
 
-// eightMasters has a name with one address and one with eight of different weights.
+// eightMasters has a name with one address, one with eight of different weights and one
+// with eight that are equals.
 func eightMasters() string {
 	var b strings.Builder
 	b.WriteString("10.0.0.1 10.0.0.1 server-01 60 origin 0 active\n10.0.0.1 10.0.0.1 one 60 master 100 active\n")
 	for i := range 8 {
 		fmt.Fprintf(&b, "10.0.0.1 10.0.1.%d eight 60 master %d active\n", i+1, 10*(i+1))
+		fmt.Fprintf(&b, "10.0.0.1 10.0.2.%d equal 60 master 100 active\n", i+1)
 	}
 	return b.String()
 }
@@ -28,9 +30,7 @@ func prepared(t testing.TB, b *Balancing, bind ...netip.Addr) *Server {
 	v := table(t, eightMasters())
 	s := New(Config{Bind: bind, Rules: Rules{Domain: domain, MaxAnswers: 8, NegativeTTL: 5, Balancing: b}, Log: quiet()}, func() *catalog.View { return v })
 	s.prepareFor(v, s.policy.Load())
-	for _, p := range s.ready.Load().places {
-		p.by.tell(s.log, p.how)
-	}
+	s.tellAll()
 	return s
 }
 
@@ -41,6 +41,7 @@ var benchQuestions = []struct {
 }{
 	{"one", "one.corp.example.", dns.TypeA, nil},
 	{"random of 8", "eight.corp.example.", dns.TypeA, nil},
+	{"random of 8 equals", "equal.corp.example.", dns.TypeA, nil},
 	{"fix_by_src of 8", "eight.corp.example.", dns.TypeA, bySource(balance.FixBySource, "server-01")},
 	{"fix_by_src2 of 8", "eight.corp.example.", dns.TypeA, bySource(balance.FixFirstBySource, "server-01")},
 	{"PTR", "1.0.0.10.in-addr.arpa.", dns.TypePTR, nil},
