@@ -84,7 +84,10 @@ func listenPair(a netip.Addr, port uint16) (socket, error) {
 	}
 	k.udp = pc.(*net.UDPConn)
 	k.addr = netip.AddrPortFrom(a, uint16(k.udp.LocalAddr().(*net.UDPAddr).Port))
-	lc.Control = nil
+	// Sockets of more than one path do not hand this on to those they accept, and a question
+	// and an answer need no second path.
+	lc.SetMultipathTCP(false)
+	lc.Control = func(_, _ string, c syscall.RawConn) error { return wakeFrom(c, headerSize) }
 	l, err := lc.Listen(context.Background(), "tcp"+family, k.addr.String())
 	if err != nil {
 		return socket{}, errors.Join(listenError("TCP", k.addr, err), k.udp.Close())

@@ -12,14 +12,15 @@ import (
 	"murakumo/internal/catalog"
 )
 
-// eightMasters has a name with one address, one with eight of different weights and one
-// with eight that are equals.
+// eightMasters has a name with one address, one with eight of different weights, one
+// with eight that are equals and one with eight for a fixed order.
 func eightMasters() string {
 	var b strings.Builder
 	b.WriteString("10.0.0.1 10.0.0.1 server-01 60 origin 0 active\n10.0.0.1 10.0.0.1 one 60 master 100 active\n")
 	for i := range 8 {
 		fmt.Fprintf(&b, "10.0.0.1 10.0.1.%d eight 60 master %d active\n", i+1, 10*(i+1))
 		fmt.Fprintf(&b, "10.0.0.1 10.0.2.%d equal 60 master 100 active\n", i+1)
+		fmt.Fprintf(&b, "10.0.0.1 10.0.3.%d fixed 60 master %d active\n", i+1, 10*(i+1))
 	}
 	return b.String()
 }

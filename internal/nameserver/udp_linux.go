@@ -194,16 +194,7 @@ func (s *Server) serveDescriptor(ctx context.Context, k *socket, fd uintptr) {
 	d.most = s.tooOld
 	p := pace{started: time.Now()}
 	for {
-		n, e := d.read(unix.MSG_DONTWAIT)
-		if e == unix.EAGAIN {
-			n, e = d.wait(&s.spare)
-			p.begin()
-			if e == 0 && d.crowded() {
-				n, e = d.skip(n)
-			}
-		} else if p.late() && d.crowded() {
-			n, e = d.skip(n)
-		}
+		n, e := d.next(&p, &s.spare)
 		if e != 0 {
 			if e != unix.EINTR && e != unix.EAGAIN && s.readFailed(ctx, "read UDP", k.addr, os.NewSyscallError("recvmmsg", e)) {
 				return
@@ -250,6 +241,18 @@ func (d *descriptorUDP) send(replies int) {
 		}
 		at += int(n)
 	}
+}
+
+// next reads the packets that are to be answered next. It waits when there are none.
+func (d *descriptorUDP) next(p *pace, spare *atomic.Int32) (int, syscall.Errno) {
+	n, e := d.read(unix.MSG_DONTWAIT)
+	if e == unix.EAGAIN {
+		n, e = d.wait(spare)
+	}
+	if p.late() && e == 0 && d.crowded() {
+		return d.skip(n)
+	}
+	return n, e
 }
 
 // read reads what packets there are, batchSize at most, and gives how many. With
@@ -374,22 +377,19 @@ func zoneOf(index uint32) string {
 // little, but those that are answered are answered in time, and who asked early has
 // asked another server by now, or asks again.
 
-// pace notices that a worker that has always something to do was kept from it.
+// pace notices that a worker was kept from its work, or waited for some.
 type pace struct {
 	started time.Time
 	last    time.Duration // since started, when the last batch began
 }
 
-// late says whether the last batch took so long that the worker did not run for most
-// of that time. Another one begins.
+// late says whether the last batch began so long ago that there may be something old.
+// Another one begins.
 func (p *pace) late() bool {
 	was := p.last
-	p.begin()
+	p.last = time.Since(p.started)
 	return p.last-was > tooOld
 }
-
-// begin: a batch begins.
-func (p *pace) begin() { p.last = time.Since(p.started) }
 
 // crowded says whether the receive buffer is nearly full, so that packets are lost.
 func (d *descriptorUDP) crowded() bool {
@@ -398,12 +398,14 @@ func (d *descriptorUDP) crowded() bool {
 	return e == 0 && d.info[unix.SK_MEMINFO_RMEM_ALLOC] > d.info[unix.SK_MEMINFO_RCVBUF]/4*3
 }
 
-// skip reads on, from a batch of n packets, to the first one whose last packet is not
-// old, if there is one.
+// skip reads on, from a batch of n packets, to the one behind the first whose last packet
+// is not old: of that one the others may be. There may be none.
 func (d *descriptorUDP) skip(n int) (int, syscall.Errno) {
-	e := syscall.Errno(0)
-	for e == 0 && d.old() {
-		n, e = d.read(unix.MSG_DONTWAIT)
+	e, old := syscall.Errno(0), true
+	for skipped := false; e == 0 && old; skipped = true {
+		if old = d.old(); old || skipped {
+			n, e = d.read(unix.MSG_DONTWAIT)
+		}
 	}
 	return n, e
 }
