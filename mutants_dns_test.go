@@ -78,7 +78,7 @@ var dnsMutants = []mutant{
 		"internal/nameserver/snapshot.go", "if _, touched := entries[string(key)]; !touched {", "if true {",
 		"./internal/nameserver", "TestSnapshotModel"},
 	{"the quick way draws as the slow one",
-		"internal/nameserver/quick.go", "balance.Draw(cs[fixed:], chosen-fixed, k.rng)", "balance.Draw(cs, chosen, k.rng)",
+		"internal/nameserver/records.go", "balance.Draw(cs[fixed:], chosen-fixed, k.rng)", "balance.Draw(cs, chosen, k.rng)",
 		"./internal/nameserver", "TestQuick$"},
 	{"the quick way does not answer whom allow-query does not have",
 		"internal/nameserver/quick.go", " || a.qtype == 0 || !r.mayAsk(from) {", " || a.qtype == 0 {",
