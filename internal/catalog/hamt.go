@@ -86,29 +86,57 @@ func (t table[K, V]) len() int { return t.size }
 // tableOf gives the table of these values, of different keys, that setting one after the
 // other would make, without all that lies between.
 func tableOf[K comparable, V keyed[K]](values []V, hash func(K) uint64) table[K, V] {
-	t := table[K, V]{size: len(values), hash: hash}
-	if len(values) == 0 {
+	return tableFrom(values, V.key, func(same []hashed[V]) V { return same[0].of }, hash)
+}
+
+// tableFrom gives the table of the values that value makes of all things of one key.
+// value must not keep the list.
+func tableFrom[K comparable, V keyed[K], E any](things []E, key func(E) K, value func(same []hashed[E]) V, hash func(K) uint64) table[K, V] {
+	t := table[K, V]{hash: hash}
+	if len(things) == 0 {
 		return t
 	}
-	list := make([]hashed[V], len(values))
-	for i, v := range values {
-		list[i] = hashed[V]{t.hashOf(v.key()), v}
+	list := make([]hashed[E], len(things))
+	for i, e := range things {
+		list[i] = hashed[E]{t.hashOf(key(e)), e}
 	}
-	t.root = nodeOf(list, make([]hashed[V], len(list)), 0)
+	b := builder[K, V, E]{key: key, value: value}
+	t.root = b.node(list, make([]hashed[E], len(list)), 0)
+	t.size = b.size
 	return t
 }
 
-type hashed[V any] struct {
-	hash  uint64
-	value V
+// hashed is a thing with the hash of its key.
+type hashed[E any] struct {
+	hash uint64
+	of   E
 }
 
-// nodeOf makes the node of a list. It uses room, which is as long.
-func nodeOf[K comparable, V keyed[K]](list, room []hashed[V], shift uint) *node[K, V] {
+type builder[K comparable, V keyed[K], E any] struct {
+	key   func(E) K
+	value func([]hashed[E]) V
+	size  int
+}
+
+// node makes the node of a list. It uses room, which is as long.
+func (b *builder[K, V, E]) node(list, room []hashed[E], shift uint) *node[K, V] {
 	n := &node[K, V]{}
 	if shift >= hashBits {
-		for i := range list {
-			n.values = append(n.values, list[i].value)
+		for len(list) > 0 {
+			// Those of the key of the first, in the order that they have, then the others.
+			k := b.key(list[0].of)
+			others := 0
+			same := room[:0]
+			for _, e := range list {
+				if b.key(e.of) == k {
+					same = append(same, e)
+				} else {
+					list[others] = e
+					others++
+				}
+			}
+			n.values = append(n.values, b.make(same))
+			list = list[:others]
 		}
 		return n
 	}
@@ -117,16 +145,7 @@ func nodeOf[K comparable, V keyed[K]](list, room []hashed[V], shift uint) *node[
 	for i := range list {
 		end[list[i].hash>>shift&(1<<slotBits-1)]++
 	}
-	held := 0
 	for s, at := 0, 0; s < len(end); s++ {
-		switch end[s] {
-		case 0:
-		case 1:
-			n.held |= 1 << s
-			held++
-		default:
-			n.below |= 1 << s
-		}
 		at += end[s]
 		end[s] = at
 	}
@@ -135,26 +154,50 @@ func nodeOf[K comparable, V keyed[K]](list, room []hashed[V], shift uint) *node[
 		end[s]-- // where it begins, in the end
 		room[end[s]] = list[i]
 	}
-	if held > 0 {
-		n.values = make([]V, 0, held)
+	part := func(s int) (from, to int) {
+		if s+1 < len(end) {
+			return end[s], end[s+1]
+		}
+		return end[s], len(list)
 	}
+	for s := range end {
+		switch from, to := part(s); {
+		case from == to:
+		case b.same(room[from:to]):
+			n.held |= 1 << s
+		default:
+			n.below |= 1 << s
+		}
+	}
+	n.values = make([]V, 0, bits.OnesCount32(n.held))
 	if n.below != 0 {
 		n.nodes = make([]*node[K, V], 0, bits.OnesCount32(n.below))
 	}
 	for s := range end {
-		from, to := end[s], len(list)
-		if s+1 < len(end) {
-			to = end[s+1]
-		}
-		switch to - from {
-		case 0:
-		case 1:
-			n.values = append(n.values, room[from].value)
-		default:
-			n.nodes = append(n.nodes, nodeOf(room[from:to], list[from:to], shift+slotBits))
+		from, to := part(s)
+		switch bit := uint32(1) << s; {
+		case n.held&bit != 0:
+			n.values = append(n.values, b.make(room[from:to]))
+		case n.below&bit != 0:
+			n.nodes = append(n.nodes, b.node(room[from:to], list[from:to], shift+slotBits))
 		}
 	}
 	return n
+}
+
+// same says whether all have one key.
+func (b *builder[K, V, E]) same(list []hashed[E]) bool {
+	for _, e := range list[1:] {
+		if e.hash != list[0].hash || b.key(e.of) != b.key(list[0].of) {
+			return false
+		}
+	}
+	return true
+}
+
+func (b *builder[K, V, E]) make(same []hashed[E]) V {
+	b.size++
+	return b.value(same)
 }
 
 // get gives what k leads to, nil if nothing. It does not allocate.

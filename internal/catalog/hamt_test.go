@@ -104,6 +104,9 @@ func TestTableModel(t *testing.T) {
 					at := version{tableOf(slices.Collect(maps.Values(v.model)), hash), v.model}
 					at.check(t, keys)
 					checkShape(t, at)
+					groups := ofGroups(t, v.model, hash)
+					groups.check(t, keys)
+					checkShape(t, groups)
 				}
 				a := versions[rapid.IntRange(0, len(versions)-1).Draw(t, "a")]
 				b := versions[rapid.IntRange(0, len(versions)-1).Draw(t, "b")]
@@ -113,6 +116,24 @@ func TestTableModel(t *testing.T) {
 			})
 		})
 	}
+}
+
+// ofGroups makes the table of a model from several things for each value, in any order.
+func ofGroups(t *rapid.T, model map[int]*keyedInt, hash func(int) uint64) version {
+	var things []*keyedInt
+	for _, v := range model {
+		things = append(things, slices.Repeat([]*keyedInt{v}, 1+v.k%3)...)
+	}
+	things = rapid.Permutation(things).Draw(t, "things")
+	key := func(v *keyedInt) int { return v.k }
+	return version{tableFrom(things, key, func(same []hashed[*keyedInt]) *keyedInt {
+		for _, e := range same {
+			if e.of != same[0].of || len(same) != 1+e.of.k%3 {
+				t.Fatalf("%v are one value", same)
+			}
+		}
+		return same[0].of
+	}, hash), model}
 }
 
 func checkDiff(t *rapid.T, old, new version) {

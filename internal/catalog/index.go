@@ -138,16 +138,17 @@ func (v *View) replace(o Owner, is *Member) {
 		v.replace(o, nil)
 		was = nil
 	}
+	if v.names.len() == 0 && is.visible() {
+		v.begin(o, is.records())
+		v.members = v.members.set(is)
+		return
+	}
 	all := make([]alteration, 0, max(0, is.records().len()-was.records().len()))
 	is.records().diff(was.records(), func(_ Key, was, is *item) bool {
 		all = append(all, alteration{was, is})
 		return true
 	})
 	slices.SortFunc(all, func(a, b alteration) int { return compareItems(a.any(), b.any()) })
-	if v.names.len() == 0 && is.visible() {
-		v.begin(o, all)
-		all = nil
-	}
 	b := new(batch)
 	for len(all) > 0 {
 		n := 1
@@ -166,40 +167,31 @@ func (v *View) replace(o Owner, is *Member) {
 
 // begin makes the indexes of the records of the first member that has any, who is
 // visible. A start has a hundred thousand at once where there is a large hosts file.
-func (v *View) begin(o Owner, all []alteration) {
+func (v *View) begin(o Owner, records table[Key, *item]) {
 	b := new(batch)
-	var names []*Name
-	rest := all
-	for len(rest) > 0 {
-		n := 1
-		for n < len(rest) && rest[n].name() == rest[0].name() {
-			n++
+	items := slices.AppendSeq(make([]*item, 0, records.len()), records.all())
+	v.names = tableFrom(items, func(it *item) string { return it.entry.Name }, func(same []hashed[*item]) *Name {
+		slices.SortFunc(same, func(x, y hashed[*item]) int { return compareItems(x.of, y.of) })
+		list := make([]alteration, 0, 8)
+		for _, it := range same {
+			list = append(list, alteration{is: it.of})
 		}
-		name := (*Name)(nil).altered(rest[0].name(), o, rest[:n], true, true)
-		names = append(names, name)
-		v.count(b, name.Name(), true)
-		if name.Serves() {
+		n := (*Name)(nil).altered(list[0].name(), o, list, true, true)
+		v.count(b, n.Name(), true)
+		if n.Serves() {
 			for _, protocol := range protocols {
-				v.count(b, ServiceName(name.Name(), protocol), true)
+				v.count(b, ServiceName(n.Name(), protocol), true)
 			}
 		}
-		rest = rest[n:]
-	}
-	v.names = tableOf(names, v.names.hash)
-	slices.SortFunc(all, func(a, b alteration) int { return a.addr().Compare(b.addr()) })
-	var places []*place
-	for _, a := range all {
-		if !a.is.entry.Priority.known() {
-			continue
+		return n
+	}, v.names.hash)
+	items = slices.DeleteFunc(items, func(it *item) bool { return !it.entry.Priority.known() })
+	v.places = tableFrom(items, func(it *item) netip.Addr { return it.entry.Addr }, func(same []hashed[*item]) (p *place) {
+		for _, it := range same {
+			p = p.altered(b, placeKey{it.of.entry.Name, o}, it.of)
 		}
-		k, last := placeKey{a.name(), o}, len(places)-1
-		if last >= 0 && places[last].key() == a.addr() {
-			places[last] = places[last].altered(b, k, a.is)
-		} else {
-			places = append(places, (*place)(a.is))
-		}
-	}
-	v.places = tableOf(places, v.places.hash)
+		return p
+	}, v.places.hash)
 }
 
 // rename brings the indexes up to date with the alterations of one name, sorted by
