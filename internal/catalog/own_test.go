@@ -5,7 +5,9 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"testing"
+	"unsafe"
 )
 
 // Tests of the versions of this node's own set.
@@ -188,4 +190,25 @@ func TestEditRecords(t *testing.T) {
 			t.Errorf("%v", got)
 		}
 	})
+}
+
+// TestPutKeepsNoText: a name that is part of a long text, as those of a hosts file are, does
+// not keep that text.
+func TestPutKeepsNoText(t *testing.T) {
+	for how, put := range map[string]func(*Edit, Record) error{
+		"one":  (*Edit).Put,
+		"many": func(e *Edit, r Record) error { return e.PutAll(slices.Values([]Record{r})) },
+	} {
+		text := strings.Repeat("a", 10)
+		r := rec(text[:3], addr1)
+		c := New(Options{Self: addr1})
+		v := c.Update(func(e *Edit) {
+			if err := put(e, r); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if n := v.Name("aaa"); n == nil || unsafe.StringData(n.Name()) == unsafe.StringData(text) {
+			t.Errorf("%s: the name is a part of the text still", how)
+		}
+	}
 }

@@ -20,6 +20,9 @@ func signature(m *dns.Msg) (*dns.TSIG, error) {
 			if i < len(m.Extra)-1 {
 				return nil, errors.New("a TSIG record that is not the last")
 			}
+			if sig.Algorithm == "" { // the library takes data that ends anywhere
+				return nil, errors.New("a TSIG record without data")
+			}
 			return sig, nil
 		}
 	}
