@@ -67,6 +67,6 @@ func (v *cached) excuse() *reason {
 }
 
 var (
-	staleAnswer = &reason{dns.ExtendedErrorCodeStaleAnswer, "no resolver answered in time"}
-	staleNone   = &reason{dns.ExtendedErrorCodeStaleNXDOMAINAnswer, "no resolver answered in time"}
+	staleAnswer = &reason{dns.ExtendedErrorCodeStaleAnswer, "no resolver has an answer now"}
+	staleNone   = &reason{dns.ExtendedErrorCodeStaleNXDOMAINAnswer, "no resolver has an answer now"}
 )

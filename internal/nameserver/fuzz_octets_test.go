@@ -13,6 +13,7 @@ import (
 // Nothing panics; a padded reply says the same in another length, one that is cut is
 // no longer than the question and says nothing but TC.
 func FuzzOctets(f *testing.F) {
+	addKept(f)
 	for _, m := range []*dns.Msg{
 		question("web.", dns.TypeA), question("WEB.corp.example.", dns.TypeAAAA), question("nothing.corp.example.", dns.TypeANY),
 		question("example.org.", dns.TypeMX), question("corp.example.", dns.TypeNS), question(`a\.b\000\\.corp.example.`, dns.TypeA), question(".", dns.TypeNS),

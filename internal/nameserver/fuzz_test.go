@@ -13,6 +13,7 @@ import (
 // that packet, well formed, of the size that the client accepts, and with the
 // question that was asked.
 func FuzzHandle(f *testing.F) {
+	addKept(f)
 	for _, m := range []*dns.Msg{
 		question("web.", dns.TypeA), question("WEB.corp.example.", dns.TypeAAAA), question("web.", dns.TypeANY),
 		question("ghost.", dns.TypeA), question("example.org.", dns.TypeMX), question("corp.example.", dns.TypeSOA),
@@ -107,6 +108,7 @@ func checkReply(t *testing.T, raw, reply []byte, tcp bool) {
 // FuzzRelay gives the forwarder any octets as the reply of a resolver: it takes
 // them or not, and what the client gets is held to the same laws.
 func FuzzRelay(f *testing.F) {
+	addKept(f)
 	asked := flightKey{name: "example.org.", qtype: dns.TypeA, edns: true}.askKey()
 	packet := appendQuestion(nil, &asked, mixed(asked.name(), 0b1010011))
 	open := newPending(ticket{}, packet, 0)

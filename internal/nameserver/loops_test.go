@@ -104,6 +104,7 @@ func TestLoops(t *testing.T) {
 // FuzzServer sends any octets to a server over loopback. It lives on, and says one thing
 // to what is a question, and nothing to what is none.
 func FuzzServer(f *testing.F) {
+	addKept(f)
 	v := table(f, balancedHouse)
 	var conns []*net.UDPConn
 	var s *Server

@@ -341,6 +341,7 @@ func TestQuickTells(t *testing.T) {
 
 // FuzzQuick: whatever the packet, what goes the quick way is what handle says.
 func FuzzQuick(f *testing.F) {
+	addKept(f)
 	servers := quickServers(f)
 	var names []string
 	for name := range servers {
