@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"slices"
@@ -159,23 +160,24 @@ func (e *Edit) Put(r Record) error {
 }
 
 // PutAll is Put for many records, of which no two may have one key. Where most of the set
-// will be new, as at a start, it takes a fraction of the time. It ends at the first
-// error; those before are put.
+// will be new, as at a start, it takes a fraction of the time. Until it has returned, the
+// set does not have them. Those that are wrong are left out; it gives the first error.
 func (e *Edit) PutAll(records iter.Seq[Record]) error {
 	var fresh []*item
-	defer func() { e.next.putNew(e.batch, fresh) }()
+	var first error
 	for r := range records {
 		old, next, err := e.item(r)
 		switch {
 		case err != nil:
-			return err
+			first = cmp.Or(first, err)
 		case old == nil:
 			fresh = append(fresh, next)
 		case next != old:
 			e.next.put(e.batch, next)
 		}
 	}
-	return nil
+	e.next.putNew(e.batch, fresh)
+	return first
 }
 
 // item gives what the set has of a record's key, nil for nothing, and what it should

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -190,6 +191,37 @@ func TestEditRecords(t *testing.T) {
 			t.Errorf("%v", got)
 		}
 	})
+}
+
+// TestPutAll: what is wrong among many is left out, and the rest put, in a set that has
+// much or little before.
+func TestPutAll(t *testing.T) {
+	for _, before := range []int{0, 3, 100} {
+		c := filled(t, before, 0)
+		last := c.View()
+		bad, other := rec("none", netip.IPv4Unspecified()), rec("own-1", addr1)
+		other.Weight = 7
+		added := []Record{rec("a", addr1), other, bad, rec("b", addr2), rec("-", addr1), rec("a", addr2), rec("c", addr3)}
+		var err error
+		v := c.Update(func(e *Edit) { err = e.PutAll(slices.Values(added)) })
+		if want := bad.Check().Error(); err == nil || err.Error() != want {
+			t.Errorf("%v, expected %s", err, want)
+		}
+		want := content(last.Own())
+		for _, r := range []Record{added[0], added[1], added[3], added[5], added[6]} {
+			want[r.Key()] = r
+		}
+		if got := content(v.Own()); !maps.Equal(got, want) {
+			t.Errorf("of %d: %v, expected %v", before, got, want)
+		}
+		anew := grown(NewSet(addr1), slices.Collect(maps.Values(want)), nil)
+		if v.Own().Hash() != anew.Hash() {
+			t.Errorf("of %d: another hash than that of the set when it is made record by record", before)
+		}
+		checkView(t, v)
+		checkView(t, last)
+		checkDiffs(t, last, v)
+	}
 }
 
 // TestPutKeepsNoText: a name that is part of a long text, as those of a hosts file are, does

@@ -254,11 +254,12 @@ func (l *loader) proxyBackend(i item, b *ProxyBackend) bool {
 		return false
 	}
 	if a, err := netip.ParseAddr(host); err == nil {
-		if a.IsUnspecified() || a.IsMulticast() || a.Zone() != "" {
+		mapped := a.Unmap() // ::ffff:0.0.0.0 is 0.0.0.0
+		if mapped.IsUnspecified() || mapped.IsMulticast() || a.Zone() != "" {
 			l.problem(i.in(0), i.key, "expected %s: %v is no address of a server", backendForm, a)
 			return false
 		}
-		host = a.Unmap().String()
+		host = mapped.String()
 	}
 	b.Host, b.Port = host, n
 	return true

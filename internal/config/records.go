@@ -97,13 +97,14 @@ func (l *loader) systemName(v value) string {
 
 func parseHostAddr(text string) (netip.Addr, error) {
 	a, err := netip.ParseAddr(text)
-	switch {
-	case err != nil || a.Zone() != "":
+	if err != nil || a.Zone() != "" {
 		return a, errors.New(quote(text))
-	case a.IsUnspecified(), a.IsMulticast(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+	}
+	a = a.Unmap() // ::ffff:0.0.0.0 is 0.0.0.0
+	if a.IsUnspecified() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
 		return a, fmt.Errorf("%s, which is no address of a host", quote(text))
 	}
-	return a.Unmap(), nil
+	return a, nil
 }
 
 // fields divides a record's text at its commas.

@@ -128,6 +128,7 @@ func serverAddr(text string, n uint16) (netip.AddrPort, error) {
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
+	a = a.Unmap() // ::ffff:0.0.0.0 is 0.0.0.0
 	if a.IsUnspecified() || a.IsMulticast() {
 		return netip.AddrPort{}, fmt.Errorf("%v is no address of a server", a)
 	}
@@ -136,7 +137,7 @@ func serverAddr(text string, n uint16) (netip.AddrPort, error) {
 			return netip.AddrPort{}, err
 		}
 	}
-	return netip.AddrPortFrom(a.Unmap(), n), nil
+	return netip.AddrPortFrom(a, n), nil
 }
 
 // resolverNode writes what resolver reads.

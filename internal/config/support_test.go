@@ -73,6 +73,8 @@ ff02::1 ip6-allnodes
 
   # nothing
 ::ffff:10.0.9.23 mapped
+::ffff:0.0.0.0 unspecified
+::ffff:255.255.255.255 everybody
 `
 
 // caPEM is the certificate of a CA whose key is gone.

@@ -199,10 +199,10 @@ func TestStaticFiles(t *testing.T) {
 		n.want("the file is there", fmt.Sprintf(lines, "nas=10.0.9.10 printer=10.0.9.11 "))
 		n.logged(1, "can be read again")
 
-		write(t, hosts, "10.0.9.11 printer bad..name\n10.0.9.300 x\n127.0.0.1 localhost\n10.0.9.12 nas\n")
+		write(t, hosts, "10.0.9.11 printer bad..name\n10.0.9.300 x\n127.0.0.1 localhost\n::ffff:0.0.0.0 y\n10.0.9.12 nas\n")
 		time.Sleep(aLook)
 		n.want("with bad lines", fmt.Sprintf(lines, "nas=10.0.9.12 printer=10.0.9.11 "))
-		for _, line := range []string{":1:19: name", ":2:1: expected an address", ":3:1: 127.0.0.1 is each host itself"} {
+		for _, line := range []string{":1:19: name", ":2:1: expected an address", ":3:1: 127.0.0.1 is each host itself", ":4:1: expected an address"} {
 			n.logged(1, "static: "+hosts+line)
 		}
 		time.Sleep(time.Minute)
