@@ -14,6 +14,8 @@ import (
 // MaxHosts is the greatest size of a file that static reads: some 400,000 lines.
 const MaxHosts = 16 << 20
 
+var errTooLarge = errors.New("larger than 16 MiB")
+
 // HostsFile is what was taken of a hosts(5) file. It is immutable.
 type HostsFile struct {
 	// Info is the file as it was before it was read.
@@ -97,7 +99,7 @@ func readHosts(read func(string) ([]byte, fs.FileInfo, error), path string, c *C
 	case err != nil:
 		return nil, nil, 0, err
 	case len(data) > MaxHosts:
-		return nil, nil, 0, errors.New("larger than 16 MiB")
+		return nil, nil, 0, errTooLarge
 	}
 	hosts, bad, more := ParseHosts(path, data, c)
 	return &HostsFile{info, hosts}, bad, more, nil

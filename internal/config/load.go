@@ -177,8 +177,8 @@ func (l *loader) load(src *source, data []byte, mode fs.FileMode) (*Config, erro
 	return l.cfg, nil
 }
 
-// readFile reads a regular file of at most MaxHosts octets and one more, by
-// which the caller sees that it is larger.
+// readFile reads a regular file of at most MaxHosts octets. Of one that is larger
+// although it does not say so it gives one octet more, by which the caller sees that.
 func readFile(name string) ([]byte, fs.FileInfo, error) {
 	// Opening a FIFO would wait for its writer, perhaps for ever.
 	info, err := os.Stat(name)
@@ -196,6 +196,9 @@ func readFile(name string) ([]byte, fs.FileInfo, error) {
 	// As it is before it is read: what is written meanwhile is another file.
 	if info, err = f.Stat(); err != nil {
 		return nil, nil, err
+	}
+	if info.Size() > MaxHosts { // as a node finds every second that waits for a smaller one
+		return nil, nil, &fs.PathError{Op: "read", Path: name, Err: errTooLarge}
 	}
 	data := bytes.NewBuffer(make([]byte, 0, min(info.Size(), MaxHosts)+bytes.MinRead))
 	if _, err := data.ReadFrom(io.LimitReader(f, MaxHosts+1)); err != nil {

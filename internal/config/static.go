@@ -17,9 +17,15 @@ type Static struct {
 	read map[string]*HostsFile
 }
 
-// Read gives what was read of a file together with the configuration, nil when it
-// could not be.
-func (s *Static) Read(path string) *HostsFile { return s.read[path] }
+// Take gives what was read of a file together with the configuration, nil when it
+// could not be. It gives it once, and then keeps it no longer: a file changes more often
+// than a configuration, which would hold 16 MiB that nobody needs any more. So a
+// configuration is for one node, which calls it from one goroutine at a time.
+func (s *Static) Take(path string) *HostsFile {
+	file := s.read[path]
+	delete(s.read, path)
+	return file
+}
 
 // StaticHost is an address with its names, which are in lower case and without
 // domain; there is at least one.

@@ -118,15 +118,23 @@ func (s *statics) use(cfg *config.Config) {
 			}
 		}
 		info, err := os.Stat(path)
-		read := cfg.Static.Read(path) // for the domain that it has now
+		read := cfg.Static.Take(path) // for the domain that it has now
 		switch {
-		case err != nil:
-			f.told = err.Error()
-		case read != nil && sameFile(info, read.Info):
-			f.works(nil)
-			f.seen, f.read = info, read
+		case err == nil && read == nil:
+			f.take(cfg, nil)
+		case err == nil && !sameFile(info, read.Info):
+			f.take(cfg, s.log) // it is another one since, of which nobody has told yet
 		default:
-			f.take(cfg, nil) // it is another one since
+			f.works(nil)
+			if err != nil {
+				f.told = err.Error()
+			}
+			if f.seen = info; read != nil {
+				f.read = read // also where it is gone since
+			} else if f.read != nil {
+				// For another domain, perhaps: it is read when it is back.
+				f.read = &config.HostsFile{Hosts: f.read.Hosts}
+			}
 		}
 		files = append(files, f)
 	}
