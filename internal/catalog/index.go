@@ -155,7 +155,7 @@ func (v *View) replace(o Owner, is *Member) {
 		for n < len(all) && all[n].name() == all[0].name() {
 			n++
 		}
-		v.rename(b, o, all[:n], was.visible(), is.visible())
+		v.rename(b, o, all[:n], was, is)
 		all = all[n:]
 	}
 	if is != nil {
@@ -196,10 +196,18 @@ func (v *View) begin(o Owner, records table[Key, *item]) {
 
 // rename brings the indexes up to date with the alterations of one name, sorted by
 // address.
-func (v *View) rename(b *batch, o Owner, list []alteration, wasVisible, isVisible bool) {
+func (v *View) rename(b *batch, o Owner, list []alteration, was, is *Member) {
 	name := list[0].name()
+	wasVisible, isVisible := was.visible(), is.visible()
 	old := v.names.get(name)
 	n := old.altered(name, o, list, wasVisible, isVisible)
+	if e, only := n.only(); only {
+		m := is
+		if e.Owner != o {
+			m = v.members.get(e.Owner)
+		}
+		n = (*Name)(m.records().get(e.Key()))
+	}
 	if n != nil {
 		v.names = v.names.setBy(b, n)
 	} else {

@@ -97,6 +97,9 @@ func checkView(t fataler, v *View) {
 		if !slices.Equal(g.Entries(), w.entries) || !slices.Equal(g.Hidden(), w.hidden) || others != w.others {
 			t.Fatalf("name %q: %v, %v, expected %v", name, g.Entries(), g.Hidden(), w)
 		}
+		if len(w.entries) == 1 && len(w.hidden) == 0 && w.others == 0 && (*item)(g) != members[w.entries[0].Owner].Set.records.get(w.entries[0].Key()) {
+			t.Fatalf("name %q is not its only record", name)
+		}
 		checkAnswers(t, v, g)
 	}
 	parents := map[string]bool{}
@@ -130,6 +133,9 @@ func checkView(t fataler, v *View) {
 	for a, w := range want.addrs {
 		if g := v.Addr(a); !slices.Equal(g, w) {
 			t.Fatalf("address %v: %v, expected %v", a, g, w)
+		}
+		if p := v.places.get(a); len(w) == 1 && (*item)(p) != members[w[0].Owner].Set.records.get(w[0].Key()) {
+			t.Fatalf("address %v is not its only record", a)
 		}
 	}
 }

@@ -9,8 +9,8 @@ import (
 // Name is everything known of one name. Names are immutable. A nil Name is one of which
 // nothing is known: its methods give nothing.
 //
-// It is the only record of the name, where that is visible, and the very one that the
-// set of its owner holds.
+// Where a name has one record, and that is visible, the Name is that record, the very one
+// that the set of its owner holds.
 type Name item
 
 // several is what is known of a name whatever that is.
@@ -32,6 +32,14 @@ func (n *Name) several() *several {
 		return nil
 	}
 	return n.more.name
+}
+
+// only gives the one entry that is known where that is not what the name is yet.
+func (n *Name) only() (Entry, bool) {
+	if s := n.several(); s != nil && len(s.entries) == 1 && len(s.hidden) == 0 && s.others == 0 {
+		return s.entries[0], true
+	}
+	return Entry{}, false
 }
 
 // Name gives the name itself, in lower case and without the domain.
