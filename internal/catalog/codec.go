@@ -357,10 +357,7 @@ func DecodeSet(b []byte, maxRecords int) (*Set, error) {
 	s := NewSet(m.owner)
 	s.version = m.version
 	s.head(m.protocol, string(m.unknown))
-	batch := new(batch)
-	for _, it := range m.items {
-		s.put(batch, it)
-	}
+	s.putNew(nil, m.items) // ascending, so of different keys
 	return s, nil
 }
 
