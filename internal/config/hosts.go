@@ -23,13 +23,14 @@ type HostsFile struct {
 	Hosts
 }
 
-// Hosts are names with their addresses, in an order. There can be 400,000 of them, of
-// which nearly nothing is asked as long as the daemon runs, so they take no more room
-// than their octets. The zero value has none.
+// Hosts are names with their addresses, in an order. There can be millions of them, of
+// which nearly nothing is asked as long as the daemon runs, so they take hardly more
+// room than in the file. The zero value has none.
 type Hosts struct {
 	count, lines int
-	// coded has for each name the lines since the last one (uvarint), the address and
-	// the name, each behind its length, 1 octet.
+	// coded has for each line with names how many lines it is behind the last such line
+	// (uvarint), its address behind a length of 1 octet, the number of its names (uvarint),
+	// and them, each behind a length of 1 octet.
 	coded string
 }
 
@@ -53,31 +54,35 @@ func (h Hosts) All() iter.Seq[HostsName] {
 		var n HostsName
 		counted := func(rest string) (string, string) { return rest[1 : 1+rest[0]], rest[1+rest[0]:] }
 		for rest := h.coded; rest != ""; {
-			lines, length := uvarint(rest)
-			n.Line += lines
+			var lines, names int
 			var addr string
-			addr, rest = counted(rest[length:])
-			n.Name, rest = counted(rest)
+			lines, rest = uvarint(rest)
+			addr, rest = counted(rest)
+			names, rest = uvarint(rest)
+			n.Line += lines
 			if len(addr) == 4 {
 				n.Addr = netip.AddrFrom4([4]byte([]byte(addr)))
 			} else {
 				n.Addr = netip.AddrFrom16([16]byte([]byte(addr)))
 			}
-			if !yield(n) {
-				return
+			for range names {
+				n.Name, rest = counted(rest)
+				if !yield(n) {
+					return
+				}
 			}
 		}
 	}
 }
 
-// uvarint is binary.Uvarint of a text.
-func uvarint(s string) (value, length int) {
+// uvarint is binary.Uvarint at the beginning of a text.
+func uvarint(s string) (value int, rest string) {
 	for shift := 0; ; shift += 7 {
-		c := s[length]
-		length++
+		c := s[0]
+		s = s[1:]
 		value |= int(c&0x7F) << shift
 		if c < 0x80 {
-			return value, length
+			return value, s
 		}
 	}
 }
@@ -110,7 +115,7 @@ func readHosts(read func(string) ([]byte, fs.FileInfo, error), path string, c *C
 // is left out, the rest of it taken; bad tells the first mistakes, more how many
 // there are beyond them.
 func ParseHosts(path string, data []byte, c *Config) (hosts Hosts, bad []Problem, more int) {
-	text, coded := string(data), make([]byte, 0, len(data)) // a name's length and address stand for its domain
+	text, coded := string(data), make([]byte, 0, len(data)) // a length for each blank, an address for its digits
 	before, h := 0, StaticHost{}
 	for number := 1; text != ""; number++ {
 		var line string
@@ -133,13 +138,14 @@ func ParseHosts(path string, data []byte, c *Config) (hosts Hosts, bad []Problem
 			continue
 		}
 		hosts.lines++
+		hosts.count += len(h.Names)
+		coded = binary.AppendUvarint(coded, uint64(number-before))
+		before = number
+		coded = append(coded, byte(h.Addr.BitLen()/8))
+		coded = append(coded, h.Addr.AsSlice()...)
+		coded = binary.AppendUvarint(coded, uint64(len(h.Names)))
 		for _, name := range h.Names {
-			coded = binary.AppendUvarint(coded, uint64(number-before))
-			addr := h.Addr.AsSlice()
-			coded = append(append(coded, byte(len(addr))), addr...)
 			coded = append(append(coded, byte(len(name))), name...)
-			before = number
-			hosts.count++
 		}
 	}
 	hosts.coded = string(coded)

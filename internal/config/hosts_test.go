@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -43,6 +44,59 @@ func TestHostsSize(t *testing.T) {
 		}
 		if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
 			t.Errorf("%d octets: %d of memory to refuse it", size, n)
+		}
+	}
+}
+
+// TestHostsRoom: what a file says takes hardly more room than in the file, whatever that
+// is like, and is given without any.
+func TestHostsRoom(t *testing.T) {
+	lines := func(line string, n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, line, i&0xff, i)
+		}
+		return b.String()
+	}
+	names := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, " %x", i)
+		}
+		return b.String()
+	}
+	for what, tt := range map[string]struct {
+		text  string
+		names int
+	}{
+		"as they are":         {lines("10.1.2.%d thing-%[2]d.example.com thing-%[2]d t%[2]d # a thing\r\n", 1000), 2000},
+		"short names":         {lines("10.0.0.%d %[2]x\n", 1000), 1000},
+		"IPv6":                {lines("2001:db8:0:1::%x %[2]x\n", 1000), 1000},
+		"a line of 200,000":   {"2001:db8::1" + names(200_000) + " 0 1 2\n", 200_000},
+		"1,000 lines of 1000": {strings.Repeat("10.0.0.1"+names(1000)+"\n", 1000), 1_000_000},
+		"far apart":           {lines(strings.Repeat("\n", 200)+"10.0.0.%d %x", 300), 300},
+		"nothing":             {"# 10.0.0.1 a\n\n", 0},
+	} {
+		hosts, bad, _ := ParseHosts("hosts", []byte(tt.text), &Config{Domain: "example.com"})
+		if len(bad) > 0 {
+			t.Errorf("%s: %v", what, bad[0])
+		}
+		if len(hosts.coded) > len(tt.text)*9/8 {
+			t.Errorf("%s: %d octets, of %d in the file", what, len(hosts.coded), len(tt.text))
+		}
+		if n := testing.AllocsPerRun(1, func() {
+			n := 0
+			for h := range hosts.All() {
+				n++
+				if h.Line < 1 || !h.Addr.IsValid() || h.Name == "" {
+					t.Errorf("%s: %v", what, h)
+				}
+			}
+			if n != tt.names || n != hosts.Len() {
+				t.Errorf("%s: %d names, %d by count, expected %d", what, n, hosts.Len(), tt.names)
+			}
+		}); n > 0 {
+			t.Errorf("%s: %v allocations", what, n)
 		}
 	}
 }
