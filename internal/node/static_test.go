@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -348,6 +349,30 @@ func TestStaticRoom(t *testing.T) {
 		time.Sleep(aLook)
 		n.want("fewer", "a=10.0.9.10 db=10.0.0.1/alias rds=10.0.9.9 web=10.0.0.1/alias")
 		n.logged(2, "more names than there is room for")
+	})
+}
+
+// TestStaticNoRoomCosts: what there is no room for costs a change of another record no
+// memory, however much it is.
+func TestStaticNoRoomCosts(t *testing.T) {
+	var names strings.Builder
+	for i := range 200_000 {
+		fmt.Fprintf(&names, "10.0.9.10 n%d\n", i)
+	}
+	alone(t, "max-records: 5\nstatic: %d/hosts\n", func(t *testing.T, n *telling) {
+		write(t, filepath.Join(n.dir, "hosts"), names.String())
+		time.Sleep(aLook)
+		n.want("as many as there is room for", "n0=10.0.9.10 n1=10.0.9.10 n2=10.0.9.10 n3=10.0.9.10")
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if _, err := n.AddRecords(t.Context(), []control.RecordSpec{{Name: "web", TTL: 60, Priority: catalog.Master, Weight: 100}}); err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		if took := after.TotalAlloc - before.TotalAlloc; took > 1<<20 {
+			t.Errorf("adding a record took %d octets", took)
+		}
+		n.want("one less", "n0=10.0.9.10 n1=10.0.9.10 n2=10.0.9.10 web=10.0.0.1/alias")
 	})
 }
 

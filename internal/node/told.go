@@ -48,8 +48,8 @@ func (r *records) retell(own *catalog.Edit) saying {
 		}
 	}
 	var said saying
-	telling, leftOut := make(map[catalog.Key]bool, names), map[string]bool{}
-	room := r.limit - others
+	room := max(0, r.limit-others)
+	telling, leftOut := make(map[catalog.Key]bool, min(names, room)), map[string]bool{}
 	records := func(yield func(catalog.Record) bool) {
 		for n := range r.told.names() {
 			switch {
