@@ -212,6 +212,9 @@ func TestDeletedWhileHidden(t *testing.T) {
 	late := a.View().Own()
 	a.Update(func(e *Edit) { e.Delete(Key{"web", addr1}) })
 	b.SetStatus(addr1, Dead, time0)
+	if n := b.View().Name("db"); n == nil || len(n.Hidden()) != 1 {
+		t.Errorf("the name of a dead host is %v: it would be asked of others", n)
+	}
 	if got := tell(t, a, b); got != Replaced {
 		t.Fatal(got)
 	}
