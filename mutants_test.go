@@ -90,7 +90,7 @@ var mutants = []mutant{
 		"./internal/failover", "TestDutyStories"},
 	{"what another took while we were down is not forgotten over a restart of both",
 		"internal/failover/duty.go", "if m.Activated > h.Activation {", "if m.Activated > h.Activation && m.Duty == catalog.DutyActive {",
-		"./internal/sim", "TestBothDown"},
+		"./internal/failover", "TestDutyStories"},
 	{"an alias is taken out when its hook has ended",
 		"internal/node/operator.go", "if err := c.records.hooksEnd(ctx, name); err != nil {", "if err := error(nil); err != nil {",
 		"./internal/node", "TestDeleteLetsTheDutyGo"},
