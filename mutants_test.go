@@ -36,7 +36,7 @@ var mutants = []mutant{
 		"./internal/sim", "TestServiceFails"},
 	{"a change travels by gossip, not only by the periodic exchange",
 		"internal/gossip/replica.go", "if m, changed := r.publish.next(r.cat.View().Own(), now); changed {", "if m, changed := r.publish.next(r.cat.View().Own(), now); changed && false {",
-		"./internal/sim", "TestServiceFails"},
+		"./internal/gossip", "TestReplicaOwn"},
 	{"a silent node is dead within its lifetime",
 		"internal/gossip/timing.go", "silence:   lifetime / 2,", "silence:   lifetime * 3,",
 		"./internal/sim", "TestCrash"},

@@ -318,6 +318,18 @@ func TestReplicaRemoval(t *testing.T) {
 	}
 }
 
+// TestReplicaOwn: a change of our own set is broadcast at once, and once.
+func TestReplicaOwn(t *testing.T) {
+	b := newBench()
+	b.cat.Update(func(own *catalog.Edit) {
+		if err := own.Put(rec("web", here, 1)); err != nil {
+			t.Fatal(err)
+		}
+	})
+	b.expect(t, "a change", b.own(b.now), fmt.Sprintf("set 10.0.0.1 kind %d via 10.0.0.1", kindContent))
+	b.expect(t, "no other one", b.own(b.now))
+}
+
 // The form of our own broadcasts.
 func TestPublisher(t *testing.T) {
 	cat := catalog.New(catalog.Options{Self: here})
