@@ -65,6 +65,7 @@ test: deps check unit e2e
 check:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w is wanted for:"; echo "$$unformatted"; exit 1; } >&2
 	$(GO) vet ./...
+	GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
 
 # The stories of internal/sim are played twice: with a small fleet under the race
 # detector, and with fifty nodes without it (size_race_test.go). Likewise the

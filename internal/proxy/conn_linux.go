@@ -118,8 +118,8 @@ func (l *loop) dropBackend(c *conn, why error) {
 	c.member, c.backend = nil, -1
 	// Events of that descriptor may be in this very turn.
 	l.gens[c.slot]++
-	ev := unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
-	if e := rewatch(l.ep, c.client, uint32(ev), l.token(c, tokenClient)); e != 0 {
+	const ev uint32 = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
+	if e := rewatch(l.ep, c.client, ev, l.token(c, tokenClient)); e != 0 {
 		c.front.noDescriptors(callError("epoll_ctl", e))
 		l.reset(c)
 		return

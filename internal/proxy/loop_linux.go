@@ -153,7 +153,8 @@ func (l *loop) wait(events []unix.EpollEvent) (int, syscall.Errno) {
 		// Up to a whole millisecond, or the loop would spin before it.
 		timeout = int(max(0, (next-l.now+int64(time.Millisecond)-1)/int64(time.Millisecond)))
 	}
-	n, _, e := syscall.Syscall6(unix.SYS_EPOLL_WAIT, uintptr(l.ep), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), uintptr(timeout), 0, 0)
+	// Not epoll_wait, which younger machines such as arm64 do not have.
+	n, _, e := syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.ep), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), uintptr(timeout), 0, 0)
 	if e != 0 {
 		n = 0
 	}
