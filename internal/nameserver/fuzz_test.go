@@ -145,6 +145,7 @@ func FuzzRelay(f *testing.F) {
 			// Data of a type that we do not look into is the resolver's, and goes
 			// through as it is (RFC 3597 §3); but the message holds together.
 			var again message
+			copy(whole, out[:4]) // a name in such data can point even at the header
 			if new(dns.Msg).Unpack(whole) == nil {
 				t.Fatalf("%x became %x: %v", whole, out, err)
 			}
