@@ -110,7 +110,7 @@ func TestPutRefuses(t *testing.T) {
 		if err := e.Put(foreign); err != nil {
 			t.Error(err)
 		}
-		if r, _ := e.Get(foreign.Key()); r.unknown() != "" {
+		if r, _ := e.Get(foreign.Key()); r.rarities().unknown != "" {
 			t.Error("a record of our own has unknown fields")
 		}
 	})

@@ -152,8 +152,6 @@ func (r Record) Text() Text { return r.rarities().text }
 // record's address is then only that of who tells.
 func (r Record) Target() string { return r.rarities().target }
 
-func (r Record) unknown() string { return r.rarities().unknown }
-
 // WithText gives the record with that Text.
 func (r Record) WithText(t Text) Record {
 	s := r.rarities()
