@@ -445,7 +445,10 @@ func TestMutants(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
-			out, err := exec.CommandContext(ctx, "go", "test", "-count=1", "-vet=off", "-overlay", overlay, "-run", m.run, m.pkg).CombinedOutput()
+			cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-vet=off", "-run", m.run, m.pkg)
+			// In the environment, for a test may build programs itself.
+			cmd.Env = append(os.Environ(), "GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay)
+			out, err := cmd.CombinedOutput()
 			switch {
 			case err == nil:
 				t.Errorf("survived: %s %s passes with %q", m.pkg, m.run, m.new)

@@ -102,7 +102,7 @@ func TestRefusalNeverCrossesTiers(t *testing.T) {
 			}
 		}
 	})
-	h := newHarness(t, newEngine)
+	h := newHarness(t, native)
 	h.proxy.opts.View = cat.View
 	c := Config{Name: "db", Listen: freePort(t), To: Alias{"db", port}, ConnectTimeout: time.Second, DrainTimeout: time.Millisecond, MaxConns: 9}
 	h.proxy.Apply([]Config{c})

@@ -12,7 +12,7 @@ import (
 
 // TestFirstClient: who can connect finds the backends that the table has.
 func TestFirstClient(t *testing.T) {
-	h := newHarness(t, newEngine)
+	h := newHarness(t, native)
 	c := h.listener()
 	c.To = Alias{"db", 3306}
 	cat := catalog.New(catalog.Options{Self: netip.MustParseAddr("127.0.0.1")})

@@ -26,7 +26,7 @@ func TestNothingIsLeft(t *testing.T) {
 		t.Logf("only %d descriptors are allowed here: %d idle connections", limit.Cur, most)
 		idle = most
 	}
-	h := newHarness(t, newEngine)
+	h := newHarness(t, native)
 	ln := listen(t)
 	serve(t, ln, func(c *net.TCPConn) {
 		b := make([]byte, 1)

@@ -38,7 +38,8 @@ const (
 
 // open begins with an accepted connection.
 func (l *loop) open(a *acceptor, fd int32, from netip.AddrPort, cfg *Config) {
-	c := &conn{front: a, client: fd, backend: -1, from: from, state: opening}
+	c := l.fresh()
+	*c = conn{front: a, client: fd, backend: -1, from: from, state: opening}
 	l.place(c)
 	if e := watch(l.ep, fd, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET, l.token(c, tokenClient)); e != 0 {
 		a.noDescriptors(callError("epoll_ctl", e))
@@ -51,6 +52,17 @@ func (l *loop) open(a *acceptor, fd int32, from netip.AddrPort, cfg *Config) {
 		return
 	}
 	l.dial(c, cfg)
+}
+
+// fresh gives a connection to be filled in.
+func (l *loop) fresh() *conn {
+	n := len(l.spare)
+	if n == 0 {
+		return new(conn)
+	}
+	c := l.spare[n-1]
+	l.spare = l.spare[:n-1]
+	return c
 }
 
 // place gives a connection its slot.
@@ -210,6 +222,7 @@ func (l *loop) forget(c *conn) {
 	l.conns[c.slot] = nil
 	l.gens[c.slot]++
 	l.free = append(l.free, c.slot)
+	l.ended = append(l.ended, c)
 	c.front.ended()
 }
 

@@ -2,19 +2,20 @@ package proxy
 
 import (
 	"context"
-	"net"
+	"net/netip"
 )
 
-// engine moves the octets. Its methods but run may be called from one goroutine
-// at a time, while run runs.
+// engine moves the octets. Its methods but run are for while run runs; those about one
+// front may be called from one goroutine at a time.
 type engine interface {
 	// run works until ctx is done and then ends all connections.
 	run(ctx context.Context)
-	// listen accepts for a front on a socket that the caller owns.
-	listen(f *front, ln *net.TCPListener) error
-	// unlisten accepts no more. The caller may close the socket afterwards;
-	// connections go on.
-	unlisten(f *front, ln *net.TCPListener)
+	// listen takes the address and accepts for a front. unlisten, to be called once, accepts no
+	// more and gives the address back; connections go on.
+	listen(ctx context.Context, f *front, at netip.AddrPort) (unlisten func(), err error)
+	// resume has a front that stopped accepting at MaxConns go on. It does not wait, and is
+	// for many goroutines.
+	resume(f *front)
 	// changed takes that the front has another configuration. It does not wait.
 	changed(f *front)
 	// cut resets the front's connections to members that match, also those

@@ -2,10 +2,12 @@ package proxy
 
 import (
 	"context"
-	"fmt"
 	"net"
-	"runtime"
+	"net/netip"
+	"os"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // loops is the engine of Linux: an event loop a CPU.
@@ -14,8 +16,8 @@ type loops struct {
 	done  chan struct{}
 }
 
-func newEngine() (engine, error) {
-	e, err := newLoops(runtime.GOMAXPROCS(0))
+func newEngine(cpus int) (engine, error) {
+	e, err := newLoops(cpus)
 	if err != nil {
 		return nil, err // and no engine that is a nil *loops
 	}
@@ -55,19 +57,18 @@ func (e *loops) each(fn func(*loop)) {
 	calls.Wait()
 }
 
-func (e *loops) listen(f *front, ln *net.TCPListener) error {
-	fd, err := descriptor(ln)
+func (e *loops) listen(ctx context.Context, f *front, at netip.AddrPort) (unlisten func(), err error) {
+	ln, err := listenTCP(ctx, at)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	f.resume = func() {
-		for _, l := range e.loops {
-			l.post(func() {
-				if a := l.acceptors[fd]; a != nil && a.front == f {
-					l.resume(a)
-				}
-			})
-		}
+	fd, err := take(ln)
+	if err != nil {
+		return nil, err
+	}
+	unlisten = func() {
+		e.each(func(l *loop) { l.unlisten(fd) })
+		closeFD(fd) // what waits in the backlog is refused now and need not hang
 	}
 	var mu sync.Mutex
 	e.each(func(l *loop) {
@@ -77,12 +78,22 @@ func (e *loops) listen(f *front, ln *net.TCPListener) error {
 			mu.Unlock()
 		}
 	})
-	return err
+	if err != nil {
+		unlisten()
+		return nil, err
+	}
+	return unlisten, nil
 }
 
-func (e *loops) unlisten(_ *front, ln *net.TCPListener) {
-	if fd, err := descriptor(ln); err == nil {
-		e.each(func(l *loop) { l.unlisten(fd) })
+func (e *loops) resume(f *front) {
+	for _, l := range e.loops {
+		l.post(func() {
+			for _, a := range l.acceptors {
+				if a.front == f {
+					l.resume(a)
+				}
+			}
+		})
 	}
 }
 
@@ -104,13 +115,21 @@ func (e *loops) cut(f *front, match func(*Member) bool) int {
 	return n
 }
 
-// descriptor gives that of a listening socket, which stays the listener's. It
-// is valid until the listener is closed, and unlisten comes before that.
-func descriptor(ln *net.TCPListener) (fd int32, err error) {
+// take takes a listening socket from the standard library, whose poller is woken by each
+// connection otherwise, though nobody asks it.
+func take(ln *net.TCPListener) (fd int32, err error) {
+	defer ln.Close()
 	raw, err := ln.SyscallConn()
 	if err != nil {
-		return -1, fmt.Errorf("the listening socket: %w", err)
+		return -1, err
 	}
-	err = raw.Control(func(n uintptr) { fd = int32(n) })
-	return fd, err
+	cerr := raw.Control(func(from uintptr) {
+		var n int
+		n, err = unix.FcntlInt(from, unix.F_DUPFD_CLOEXEC, 0)
+		fd = int32(n)
+	})
+	if cerr != nil {
+		return -1, cerr
+	}
+	return fd, os.NewSyscallError("fcntl", err)
 }

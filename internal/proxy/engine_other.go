@@ -8,7 +8,7 @@ import (
 	"net/netip"
 )
 
-func newEngine() (engine, error) { return newGoroutines(), nil }
+func newEngine(int) (engine, error) { return newGoroutines(), nil }
 
 func listenTCP(ctx context.Context, at netip.AddrPort) (*net.TCPListener, error) {
 	var lc net.ListenConfig

@@ -7,15 +7,19 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 )
 
+// native gives this system's engine.
+func native() (engine, error) { return newEngine(runtime.GOMAXPROCS(0)) }
+
 // engines are what every test of connections runs through.
 var engines = map[string]func() (engine, error){
-	"native":   newEngine,
+	"native":   native,
 	"portable": func() (engine, error) { return newGoroutines(), nil },
 }
 

@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"slices"
 	"sync"
 	"syscall"
@@ -13,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// loop is an event loop: one goroutine on a thread of its own, which owns its
-// connections and all that is below. Others reach it by post.
+// loop is an event loop: one goroutine, which owns its connections and all that is below.
+// Others reach it by post.
 type loop struct {
 	ep, wakeup int32
 
@@ -28,6 +27,8 @@ type loop struct {
 	free      []uint32
 	gens      []uint32            // by slot: tells events of a connection before apart
 	ready     []*conn             // have more to do than one turn allows
+	ended     []*conn             // in this turn, which may still look at them
+	spare     []*conn             // zero, for connections to come
 	acceptors map[int32]*acceptor // by descriptor
 	owned     []*acceptor         // those, and others that still have connections
 	pipes     []pipe              // empty, for whoever needs one
@@ -66,6 +67,9 @@ const (
 	// maxIdlePipes bounds the pipes that are kept for later: each is two
 	// descriptors.
 	maxIdlePipes = 64
+	// maxSpare bounds the connections that are kept for later: some 90 kB a loop. Where many
+	// come and go they need not be collected.
+	maxSpare = 256
 	// maxPipes bounds those in use. Beyond it octets are copied, as small
 	// messages are.
 	maxPipes = 1024
@@ -114,8 +118,6 @@ func (l *loop) call(done <-chan struct{}, fn func()) {
 
 // run turns until ctx is done and closes all that the loop has.
 func (l *loop) run(ctx context.Context) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	defer l.close()
 	stopped := false
 	stop := context.AfterFunc(ctx, func() { l.post(func() { stopped = true }) })
@@ -142,7 +144,21 @@ func (l *loop) run(ctx context.Context) {
 			}
 		}
 		l.expire()
+		l.recycle()
 	}
+}
+
+// recycle keeps the connections that ended in this turn for those to come, but for one that
+// the next turn still looks at.
+func (l *loop) recycle() {
+	for _, c := range l.ended {
+		if len(l.spare) < maxSpare && !c.queued {
+			*c = conn{}
+			l.spare = append(l.spare, c)
+		}
+	}
+	clear(l.ended)
+	l.ended = l.ended[:0]
 }
 
 func (l *loop) wait(events []unix.EpollEvent) (int, syscall.Errno) {

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"reflect"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -19,6 +21,45 @@ func newLoopsHarness(t *testing.T, n int) (*harness, func() []*loop) {
 		l := <-made
 		made <- l
 		return l
+	}
+}
+
+// TestLoops: a CPU has one loop, also when the first listener comes while others in the
+// program have processors (in the sense of Go) of their own.
+func TestLoops(t *testing.T) {
+	cpus := runtime.GOMAXPROCS(0)
+	p := New(Options{})
+	defer runtime.GOMAXPROCS(cpus)
+	runtime.GOMAXPROCS(2 * cpus)
+	e, err := p.engine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	loops := e.(*loops).loops
+	if len(loops) != cpus {
+		t.Errorf("%d loops for %d CPUs", len(loops), cpus)
+	}
+	for _, l := range loops {
+		l.close()
+	}
+}
+
+// TestRecycle: what ended is as new when it is used again, is not used while the loop still
+// knows of it, and is kept within bounds.
+func TestRecycle(t *testing.T) {
+	known := &conn{state: closed, queued: true}
+	l := &loop{ready: []*conn{known}, ended: []*conn{known}}
+	for range 2 * maxSpare {
+		l.ended = append(l.ended, &conn{state: closed, member: new(Member), client: 7, up: half{eof: true}})
+	}
+	l.recycle()
+	if len(l.ended) != 0 || len(l.spare) != maxSpare {
+		t.Errorf("%d ended, %d kept, want none and %d", len(l.ended), len(l.spare), maxSpare)
+	}
+	for len(l.spare) > 0 {
+		if c := l.fresh(); c == known || !reflect.DeepEqual(*c, conn{}) {
+			t.Fatalf("for a new connection: %+v", *c)
+		}
 	}
 }
 

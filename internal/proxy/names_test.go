@@ -13,7 +13,7 @@ import (
 // TestNames: the names of a list are looked up again and again, each by itself;
 // what was found stays in use while looking up fails, and is seen to fail.
 func TestNames(t *testing.T) {
-	h := newHarness(t, newEngine)
+	h := newHarness(t, native)
 	h.proxy.opts.again = time.Millisecond
 	var mu sync.Mutex
 	found := map[string][]string{"a.example": {"127.0.0.1"}}

@@ -64,18 +64,29 @@ func (g *goroutines) run(ctx context.Context) {
 	g.running.Wait()
 }
 
-func (g *goroutines) listen(f *front, ln *net.TCPListener) error {
-	ctx, stop := context.WithCancel(context.Background())
+func (g *goroutines) listen(ctx context.Context, f *front, at netip.AddrPort) (unlisten func(), err error) {
+	ln, err := listenTCP(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	accepting, stop := context.WithCancel(context.Background())
 	l := &portableListener{stop: stop, done: make(chan struct{}), wake: make(chan struct{}, 1)}
 	g.mu.Lock()
 	g.listening[f] = l
 	g.mu.Unlock()
-	f.resume = l.resume
 	g.running.Go(func() {
 		defer close(l.done)
-		g.accept(ctx, f, ln, l.wake)
+		g.accept(accepting, f, ln, l.wake)
 	})
-	return nil
+	return func() { g.unlisten(f, ln) }, nil
+}
+
+func (g *goroutines) resume(f *front) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if l := g.listening[f]; l != nil {
+		l.resume()
+	}
 }
 
 func (l *portableListener) resume() {
@@ -118,11 +129,8 @@ func (g *goroutines) unlisten(f *front, ln *net.TCPListener) {
 	l := g.listening[f]
 	delete(g.listening, f)
 	g.mu.Unlock()
-	if l == nil {
-		return
-	}
 	l.stop()
-	ln.SetDeadline(time.Unix(1, 0)) //nolint:errcheck // a closed one accepts nothing either
+	ln.Close()
 	<-l.done
 }
 
@@ -140,7 +148,7 @@ func (g *goroutines) accept(ctx context.Context, f *front, ln *net.TCPListener, 
 		}
 		c, err := ln.AcceptTCP()
 		if err != nil {
-			if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
+			if errors.Is(err, net.ErrClosed) {
 				return
 			}
 			if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {

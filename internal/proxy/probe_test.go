@@ -11,7 +11,7 @@ import (
 // TestProbesDoNotWait: of two backends that were ejected one hangs when it is
 // tried again; the other is tried as often as it has to be.
 func TestProbesDoNotWait(t *testing.T) {
-	h := newHarness(t, newEngine)
+	h := newHarness(t, native)
 	s := newService(h.listener(), h.proxy.opts, nil)
 	hangs, other := netip.MustParseAddrPort("127.0.0.1:1"), netip.MustParseAddrPort("127.0.0.1:2")
 	s.pool.Update([]Target{{Addr: hangs, Weight: 1}, {Addr: other, Weight: 1}})

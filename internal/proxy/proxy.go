@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"time"
 
@@ -43,7 +44,10 @@ func New(opts Options) *Proxy {
 		}
 	}
 	opts.again = 10 * time.Second
-	return &Proxy{opts: opts, engine: newEngine, changed: make(chan struct{}, 1), services: map[string]*service{}}
+	// Now, for others in the program may have made it more when the first listener comes.
+	cpus := runtime.GOMAXPROCS(0)
+	engine := func() (engine, error) { return newEngine(cpus) }
+	return &Proxy{opts: opts, engine: engine, changed: make(chan struct{}, 1), services: map[string]*service{}}
 }
 
 // Apply makes these the listeners, now or once Run runs. It does not wait.

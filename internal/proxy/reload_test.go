@@ -15,7 +15,7 @@ import (
 // TestReloadKeepsResolved: a reload takes no backend away whose name has
 // addresses, even while the resolver is dead.
 func TestReloadKeepsResolved(t *testing.T) {
-	h := newHarness(t, newEngine)
+	h := newHarness(t, native)
 	var dead atomic.Bool
 	h.proxy.opts.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
 		if dead.Load() {

@@ -72,8 +72,10 @@ const (
 )
 
 func newService(c Config, opts Options, eng engine) *service {
+	f := newFront(c, opts.Log)
+	f.resume = func() { eng.resume(f) }
 	return &service{
-		front: newFront(c, opts.Log), opts: opts, eng: eng, checking: map[*Member]*checker{},
+		front: f, opts: opts, eng: eng, checking: map[*Member]*checker{},
 		given: make(chan struct{}), known: make(chan struct{}), changed: make(chan struct{}, 1),
 	}
 }
@@ -130,20 +132,14 @@ func (s *service) run(ctx context.Context) {
 	}
 	helpers.Go(func() { s.probe(life, s.try) })
 
-	ln := s.bind(ctx)
-	if ln == nil {
-		return
-	}
-	defer ln.Close()
 	s.setCut(func(match func(*Member) bool) int { return s.eng.cut(s.front, match) })
-	if err := s.eng.listen(s.front, ln); err != nil {
-		s.trouble(err)
+	unlisten := s.listen(ctx)
+	if unlisten == nil {
 		return
 	}
 	s.log.Info(fmt.Sprintf("proxy %s: listens on %s", s.name, s.cfg.Load().Listen))
 	<-ctx.Done()
-	s.eng.unlisten(s.front, ln)
-	ln.Close() // what waits in the backlog is refused now and need not hang
+	unlisten()
 	given()
 	s.drain()
 }
@@ -175,14 +171,14 @@ func (s *service) trouble(err error) {
 	}
 }
 
-// bind takes the listening socket, as soon as it can be had. It gives nil when
-// ctx was done before.
-func (s *service) bind(ctx context.Context) *net.TCPListener {
+// listen accepts clients as soon as the address can be had. It gives nil when ctx was
+// done before.
+func (s *service) listen(ctx context.Context) (unlisten func()) {
 	for {
-		ln, err := listenTCP(ctx, s.cfg.Load().Listen)
+		unlisten, err := s.eng.listen(ctx, s.front, s.cfg.Load().Listen)
 		if err == nil {
 			s.problem.Store(nil)
-			return ln
+			return unlisten
 		}
 		if !s.waitToBind(ctx, err) {
 			return nil

@@ -53,7 +53,7 @@ func TestFamily(t *testing.T) {
 		ln.Close()
 	}
 	for at, want := range map[string]bool{"0.0.0.0": false, "::": true} {
-		h := newHarness(t, newEngine)
+		h := newHarness(t, native)
 		c := h.listener(says(t, "a"))
 		c.Listen = netip.AddrPortFrom(netip.MustParseAddr(at), c.Listen.Port())
 		h.apply(c)

@@ -10,7 +10,7 @@ import (
 
 // TestUDPSizes: nothing and as much as goes into a datagram.
 func TestUDPSizes(t *testing.T) {
-	h := newHarness(t, newEngine)
+	h := newHarness(t, native)
 	c := udpConfig(t, udpBackend(t, "a"))
 	h.apply2(c)
 	for _, n := range []int{0, 1, 65507 - len("a:")} {
@@ -24,7 +24,7 @@ func TestUDPSizes(t *testing.T) {
 // TestUDPRefusedLate: the answer to a datagram, that nobody listens, may be told
 // to the next one, which is not lost for it.
 func TestUDPRefusedLate(t *testing.T) {
-	h := newHarness(t, newEngine)
+	h := newHarness(t, native)
 	nobody := udpBackend(t, "dead")
 	c := udpConfig(t, nobody)
 	nobody.Close()
@@ -50,7 +50,7 @@ func TestUDPRefusedLate(t *testing.T) {
 // TestUDPComesBack: a backend that refused is tried again by clients, and the
 // log says both.
 func TestUDPComesBack(t *testing.T) {
-	h := newHarness(t, newEngine)
+	h := newHarness(t, native)
 	dead := udpBackend(t, "dead")
 	c := udpConfig(t, dead, udpBackend(t, "b"))
 	h.apply2(c)
@@ -73,7 +73,7 @@ func TestUDPComesBack(t *testing.T) {
 // TestUDPMemory: sessions that wait hold no buffers.
 func TestUDPMemory(t *testing.T) {
 	const clients = 200
-	h := newHarness(t, newEngine)
+	h := newHarness(t, native)
 	c := udpConfig(t, udpBackend(t, "a"))
 	c.IdleTimeout = time.Hour
 	h.apply2(c)

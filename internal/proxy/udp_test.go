@@ -80,7 +80,7 @@ func udpConfig(t *testing.T, backends ...*net.UDPConn) Config {
 }
 
 func TestUDP(t *testing.T) {
-	h := newHarness(t, newEngine)
+	h := newHarness(t, native)
 	c := udpConfig(t, udpBackend(t, "a"), udpBackend(t, "b"))
 	h.apply2(c)
 	// A client stays where it is; clients take turns.
@@ -105,7 +105,7 @@ func TestUDP(t *testing.T) {
 }
 
 func TestUDPIdle(t *testing.T) {
-	h := newHarness(t, newEngine)
+	h := newHarness(t, native)
 	c := udpConfig(t, udpBackend(t, "a"))
 	c.IdleTimeout = 20 * time.Millisecond
 	h.apply2(c)
@@ -116,7 +116,7 @@ func TestUDPIdle(t *testing.T) {
 // TestUDPRefused: a backend where nobody listens is left alone, and the client's
 // next datagram goes to another one.
 func TestUDPRefused(t *testing.T) {
-	h := newHarness(t, newEngine)
+	h := newHarness(t, native)
 	dead := udpBackend(t, "dead")
 	c := udpConfig(t, dead, udpBackend(t, "b"))
 	h.apply2(c)
@@ -134,7 +134,7 @@ func TestUDPRefused(t *testing.T) {
 // TestUDPAnswersFromTheAddressAsked on a wildcard: a connected client takes no
 // other.
 func TestUDPAnswersFromTheAddressAsked(t *testing.T) {
-	h := newHarness(t, newEngine)
+	h := newHarness(t, native)
 	c := udpConfig(t, udpBackend(t, "a"))
 	c.Listen = netip.AddrPortFrom(netip.IPv4Unspecified(), c.Listen.Port())
 	h.apply2(c)
@@ -146,7 +146,7 @@ func TestUDPAnswersFromTheAddressAsked(t *testing.T) {
 }
 
 func TestUDPMaxSessions(t *testing.T) {
-	h := newHarness(t, newEngine)
+	h := newHarness(t, native)
 	c := udpConfig(t, udpBackend(t, "a"))
 	c.MaxConns = 1
 	h.apply2(c)
@@ -176,7 +176,7 @@ func (h *harness) apply2(c Config) {
 // TestChecks: a backend whose check fails gets no connections, and some again
 // when it is well.
 func TestChecks(t *testing.T) {
-	h := newHarness(t, newEngine)
+	h := newHarness(t, native)
 	a, b := says(t, "a"), says(t, "b")
 	c := h.listener(a, b)
 	var sick atomic.Bool
