@@ -120,7 +120,7 @@ var mutants = []mutant{
 		"./internal/proxy", "TestTier|TestRefusalNeverCrossesTiers"},
 	{"connections to a member that lost its duty are cut",
 		"internal/proxy/service.go", "if cfg.Cut && len(left) > 0 {", "if cfg.Cut && len(left) > 99 {",
-		"./internal/proxy", "TestCut|TestAlias"},
+		"./internal/proxy", "TestCut$"},
 	{"connections that drain are cut as well",
 		"internal/proxy/service.go", "helpers.Go(func() { s.follow(life) })", "helpers.Go(func() { s.follow(ctx) })",
 		"./internal/proxy", "TestCutWhileDraining"},

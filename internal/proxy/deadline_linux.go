@@ -98,7 +98,6 @@ func (l *loop) expire() {
 	for i := len(l.owned) - 1; i >= 0; i-- {
 		a := l.owned[i]
 		if a.retry != 0 && a.retry <= l.now {
-			a.retry = l.now + int64(starvedFor) // if it cannot now
 			l.resume(a)
 		}
 		cfg := a.cfg.Load()

@@ -1,9 +1,12 @@
 package proxy
 
 import (
+	"context"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -50,4 +53,39 @@ func TestCutWhileDraining(t *testing.T) {
 			t.Errorf("the connection to a member off duty: %v", err)
 		}
 	})
+}
+
+// TestDrainsWhatCameHalfWay: where some loops took clients already, and then one could not
+// listen, those clients drain like others.
+func TestDrainsWhatCameHalfWay(t *testing.T) {
+	e := &halfWay{engine: newGoroutines()}
+	h := newHarness(t, func() (engine, error) { return e, nil })
+	c := h.listener(says(t, "a"))
+	c.DrainTimeout = time.Millisecond
+	h.proxy.Apply([]Config{c})
+	h.eventually("it does not listen", func() bool {
+		st := h.proxy.Stats()
+		return len(st) == 1 && st[0].Error != ""
+	})
+	h.stop()
+	if !e.ended.Load() {
+		t.Error("the client was left to nobody")
+	}
+}
+
+// halfWay is an engine that takes a client and then cannot listen.
+type halfWay struct {
+	engine
+	ended atomic.Bool
+}
+
+func (*halfWay) listen(_ context.Context, f *front, _ netip.AddrPort) (func(), error) {
+	f.open.Store(1)
+	return nil, errors.New("half-way")
+}
+
+func (e *halfWay) cut(f *front, _ func(*Member) bool) int {
+	e.ended.Store(true)
+	f.ended()
+	return 1
 }

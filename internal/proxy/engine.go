@@ -11,7 +11,7 @@ type engine interface {
 	// run works until ctx is done and then ends all connections.
 	run(ctx context.Context)
 	// listen takes the address and accepts for a front. unlisten, to be called once, accepts no
-	// more and gives the address back; connections go on.
+	// more and gives the address back; connections go on, also those that came before an error.
 	listen(ctx context.Context, f *front, at netip.AddrPort) (unlisten func(), err error)
 	// resume has a front that stopped accepting at MaxConns go on. It does not wait, and is
 	// for many goroutines.

@@ -24,6 +24,10 @@ var engines = map[string]func() (engine, error){
 }
 
 func everyEngine(t *testing.T, test func(t *testing.T, h *harness)) {
+	eachOf(t, engines, test)
+}
+
+func eachOf(t *testing.T, engines map[string]func() (engine, error), test func(t *testing.T, h *harness)) {
 	for name, e := range engines {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -17,7 +17,7 @@ import (
 type loop struct {
 	ep, wakeup int32
 
-	mu    sync.Mutex // guards calls
+	mu    sync.Mutex // guards calls, and wakeup from being written to when it is another's
 	calls []func()
 	woken bool
 
@@ -67,7 +67,7 @@ const (
 	// maxIdlePipes bounds the pipes that are kept for later: each is two
 	// descriptors.
 	maxIdlePipes = 64
-	// maxSpare bounds the connections that are kept for later: some 90 kB a loop. Where many
+	// maxSpare bounds the connections that are kept for later: some 56 KiB a loop. Where many
 	// come and go they need not be collected.
 	maxSpare = 256
 	// maxPipes bounds those in use. Beyond it octets are copied, as small
@@ -93,14 +93,13 @@ func newLoop() (*loop, error) {
 	return l, nil
 }
 
-// post has the loop call fn between two turns. It does not wait for it.
+// post has the loop call fn between two turns, unless it ends before. It does not wait for it.
 func (l *loop) post(fn func()) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.calls = append(l.calls, fn)
-	wake := !l.woken
-	l.woken = true
-	l.mu.Unlock()
-	if wake {
+	if !l.woken {
+		l.woken = true
 		one := [8]byte{1}
 		syscall.RawSyscall(unix.SYS_WRITE, uintptr(l.wakeup), uintptr(unsafe.Pointer(&one)), 8)
 	}
@@ -253,9 +252,14 @@ func (l *loop) pause(a *acceptor) {
 }
 
 func (l *loop) resume(a *acceptor) {
-	if l.acceptors[a.fd] == a && a.paused && l.watchAcceptor(a) == 0 {
-		a.paused, a.retry = false, 0
+	if l.acceptors[a.fd] != a || !a.paused {
+		return
 	}
+	if e := l.watchAcceptor(a); e != 0 {
+		l.starve(a, callError("epoll_ctl", e)) // or it might never go on: no connection may be left to end
+		return
+	}
+	a.paused, a.retry = false, 0
 }
 
 // accept takes the connections that wait.
@@ -311,6 +315,9 @@ func (l *loop) close() {
 	for _, p := range l.pipes {
 		p.close()
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.woken = true // the number may be another's from here on
 	closeFD(l.wakeup)
 	closeFD(l.ep)
 }

@@ -1,10 +1,14 @@
 package proxy
 
 import (
+	"log/slog"
+	"os"
 	"reflect"
 	"runtime"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // newLoopsHarness gives a harness and the event loops under it.
@@ -120,6 +124,74 @@ func TestTakenOutWhilePaused(t *testing.T) {
 		t.Errorf("a deadline is left of a listener that accepts no more")
 	}
 	ping(t, conn)
+}
+
+// TestNoWordToAnother: a loop that has ended writes nothing to a descriptor, whose number
+// may be that of somebody else's connection by then.
+func TestNoWordToAnother(t *testing.T) {
+	l, err := newLoop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A number that nobody gets but who asks for it, for the system gives the lowest.
+	number, err := unix.FcntlInt(uintptr(l.wakeup), unix.F_DUPFD_CLOEXEC, 300)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeFD(l.wakeup)
+	l.wakeup = int32(number)
+	l.close()
+
+	another, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(another)
+	if err := unix.Dup3(another, number, unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(number)
+	l.post(func() {})
+	if n, err := unix.Read(another, make([]byte, 8)); err != unix.EAGAIN {
+		t.Errorf("another descriptor of its number was written to: %d octets, %v", n, err)
+	}
+}
+
+// TestResumeTriesAgain: a listener that stopped at max-conns, and could not go on when there
+// was room, goes on later, though no connection is left that could end.
+func TestResumeTriesAgain(t *testing.T) {
+	l, err := newLoop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	file, err := os.Open(t.TempDir()) // no epoll takes a folder
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	fd, err := take(listen(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeFD(fd)
+
+	a := &acceptor{front: newFront(Config{MaxConns: 1}, slog.New(slog.DiscardHandler)), fd: int32(file.Fd()), paused: true}
+	l.acceptors[a.fd], l.owned, l.now = a, []*acceptor{a}, 1
+	l.resume(a)
+	if !a.paused {
+		t.Fatal("it goes on")
+	}
+	if err := unix.Dup3(int(fd), int(a.fd), unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	if l.now = l.nextDeadline(); l.now == 0 {
+		t.Fatal("there is no other try")
+	}
+	l.expire()
+	if a.paused {
+		t.Error("it does not go on when it can")
+	}
 }
 
 // accepting gives how many listeners a loop has.

@@ -73,7 +73,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	var engine, services sync.WaitGroup
 	for {
 		if eng == nil && p.wanted() {
-			// Not before there is a listener: it has threads.
+			// Not before there is a listener: each of its loops holds a thread.
 			var err error
 			if eng, err = p.engine(); err != nil {
 				return fmt.Errorf("the proxy cannot start: %w", err)

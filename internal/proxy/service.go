@@ -133,15 +133,13 @@ func (s *service) run(ctx context.Context) {
 	helpers.Go(func() { s.probe(life, s.try) })
 
 	s.setCut(func(match func(*Member) bool) int { return s.eng.cut(s.front, match) })
-	unlisten := s.listen(ctx)
-	if unlisten == nil {
-		return
+	if unlisten := s.listen(ctx); unlisten != nil {
+		s.log.Info(fmt.Sprintf("proxy %s: listens on %s", s.name, s.cfg.Load().Listen))
+		<-ctx.Done()
+		unlisten()
 	}
-	s.log.Info(fmt.Sprintf("proxy %s: listens on %s", s.name, s.cfg.Load().Listen))
-	<-ctx.Done()
-	unlisten()
 	given()
-	s.drain()
+	s.drain() // also of what came in a try to listen that failed half-way
 }
 
 // ready waits until it makes sense to listen: the first client finds the backends
